@@ -1,0 +1,93 @@
+package body_test
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/sallyport/sallyport/internal/body"
+)
+
+// wrapped is what a door puts around a ResponseWriter.
+type wrapped struct{ http.ResponseWriter }
+
+func (w wrapped) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func TestLimit(t *testing.T) {
+	for _, tt := range []struct {
+		name, sent string
+		limit      int64
+		ok         bool
+	}{
+		{"below", "abc", 4, true},
+		{"at", "abcd", 4, true},
+		{"beyond", "abcde", 4, false},
+		{"empty", "", 4, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(tt.sent))
+			got, err := io.ReadAll(body.Limit(wrapped{httptest.NewRecorder()}, r, tt.limit))
+			var tooLarge *http.MaxBytesError
+			if tt.ok != (err == nil) || err != nil && !errors.As(err, &tooLarge) || int64(len(got)) > tt.limit {
+				t.Errorf("got %q, %v", got, err)
+			}
+		})
+	}
+}
+
+// What net/http does where it knows that a body was too large: it tells the
+// client that the connection ends, and then waits before it ends it. Else it
+// would read the rest to keep the connection, or drop it at once, and the answer
+// with it, if the client wants it closed.
+func TestTheServerKnowsThatTheBodyIsTooLarge(t *testing.T) {
+	for name, refuse := range map[string]func(w http.ResponseWriter, r *http.Request){
+		"Abandon": body.Abandon,
+		"Limit": func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, body.Limit(w, r, 10))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				w = wrapped{wrapped{w}}
+				refuse(w, r)
+				w.WriteHeader(http.StatusRequestEntityTooLarge)
+			}))
+			defer srv.Close()
+			res, err := srv.Client().Post(srv.URL, "text/plain", bytes.NewReader(make([]byte, 10<<10)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer res.Body.Close()
+			if res.StatusCode != http.StatusRequestEntityTooLarge || !res.Close {
+				t.Errorf("got %d, Connection: close %v; want a 413 that closes", res.StatusCode, res.Close)
+			}
+		})
+	}
+}
+
+func TestAbandonDoesNotAskForABodyThatWaits(t *testing.T) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body.Abandon(w, r)
+		w.WriteHeader(http.StatusRequestEntityTooLarge)
+	}))
+	defer srv.Close()
+	conn, err := net.Dial("tcp", srv.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_, err = io.WriteString(conn, "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 1000000\r\n\r\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, _ := io.ReadAll(conn)
+	if !bytes.HasPrefix(answer, []byte("HTTP/1.1 413 ")) {
+		t.Errorf("got %q, want a 413 and no 100", answer)
+	}
+	body.Abandon(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil))
+}
