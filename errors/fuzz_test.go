@@ -1,0 +1,153 @@
+package errors_test
+
+import (
+	"html"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"unicode"
+	"unicode/utf8"
+
+	httperr "github.com/sallyport/sallyport/errors"
+)
+
+// FuzzProblem checks that no text of a Problem breaks out of a form or of the
+// header.
+func FuzzProblem(f *testing.F) {
+	for _, s := range []string{
+		"", "plain", `"},"status":200,"x":{"a":"`, "</title><script>alert(1)</script>", "a\r\nSet-Cookie: a=b\r\n\r\n<html>",
+		"\x00\x1b[2J\x7f\u0085\u202e\u2028", "\xff\xed\xa0\x80\xc0\xaf", `\`, `\u0022`, "&lt;&#34;'", "𝄞", "ſtatus", "STATUS", "😀\ufffd",
+	} {
+		f.Add(404, s, s, s, s)
+		f.Add(503, "plain", s, "", s)
+	}
+	quiet := httperr.Recover(httperr.Config{Logger: slog.New(slog.DiscardHandler)})
+	f.Fuzz(func(t *testing.T, status int, text, name, pointer, value string) {
+		p := &httperr.Problem{
+			Type: text, Title: text, Detail: text, Instance: text, Status: status, Code: text,
+			Header:     http.Header{name: {value}, "X-Value": {value, text}},
+			Fields:     []httperr.Field{{Pointer: pointer, Location: value, Code: text, Detail: text}},
+			Extensions: map[string]any{name: value, "extension": text},
+		}
+		// One problem with the same parts, whose texts need no escapes.
+		plain := func(s string) string {
+			if s == "" {
+				return ""
+			}
+			return "x"
+		}
+		harmless := &httperr.Problem{
+			Title: plain(text), Detail: plain(text), Status: status, Code: plain(text),
+			Fields: []httperr.Field{{Pointer: plain(pointer), Location: plain(value), Detail: plain(text)}},
+		}
+		answer := func(p *httperr.Problem, accept string) *httptest.ResponseRecorder {
+			return get(quiet(fail(p)), accept)
+		}
+
+		w := answer(p, "application/json")
+		m := members(t, w.Body.Bytes())
+		if m["status"] != float64(w.Code) || w.Code < 400 || w.Code > 599 {
+			t.Fatalf("answered %d, rendered the status %v", w.Code, m["status"])
+		}
+		if strings.ContainsAny(w.Body.String(), "<>&\u2028\u2029") {
+			t.Fatalf("not fit for a script: %s", w.Body)
+		}
+		if status == w.Code && text != "" {
+			if want := string([]rune(text)); m["detail"] != want || m["code"] != want || m["type"] != want || m["title"] != want || m["extension"] != want {
+				t.Fatalf("%q came back as %s", text, w.Body)
+			}
+		}
+		for field, values := range w.Header() {
+			if !regexp.MustCompile("^[!#$%&'*+.^_`|~0-9A-Za-z-]+$").MatchString(field) || slices.ContainsFunc(values, func(v string) bool {
+				return strings.ContainsAny(v, "\r\n\x00\x1b\x7f")
+			}) {
+				t.Fatalf("the field %q has the values %q", field, values)
+			}
+		}
+
+		got, want := answer(p, "text/html").Body.String(), answer(harmless, "text/html").Body.String()
+		for _, c := range "<>\"'\n" {
+			if g, w := strings.Count(got, string(c)), strings.Count(want, string(c)); g != w {
+				t.Fatalf("%d times %q in the page %q, want %d as in %q", g, c, got, w, want)
+			}
+		}
+		if !utf8.ValidString(got) {
+			t.Fatalf("the page %q is not UTF-8", got)
+		}
+		if status == w.Code && text != "" && !strings.ContainsFunc(text, func(c rune) bool { return c < ' ' || c > '~' }) && !strings.Contains(html.UnescapeString(got), "<p>"+text+"</p>") {
+			t.Fatalf("the page %q does not show %q", got, text)
+		}
+
+		got, want = answer(p, "text/plain").Body.String(), answer(harmless, "text/plain").Body.String()
+		if strings.Count(got, "\n") != strings.Count(want, "\n") || !utf8.ValidString(got) ||
+			strings.ContainsFunc(got, func(c rune) bool { return c != '\n' && unicode.IsControl(c) || unicode.Is(unicode.Cf, c) }) {
+			t.Fatalf("the text is %q, want lines as in %q", got, want)
+		}
+	})
+}
+
+// FuzzAccept checks that negotiation ends in one of the forms, and that neither
+// the order of the ranges nor how they are split into fields matters.
+func FuzzAccept(f *testing.F) {
+	for _, s := range []string{
+		"", "*/*", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", "application/json;q=0, text/*",
+		"text/html;q=0.001", "text/html;q=1.001", ";;q=,=,/", "TEXT/PLAIN ; Q=.5", strings.Repeat("a/b,", 40), "text/html;q=\xff",
+	} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, accept string) {
+		form := func(accept ...string) string {
+			r := &http.Request{Method: http.MethodGet, Header: http.Header{"Accept": accept}}
+			w := httptest.NewRecorder()
+			httperr.Write(w, r, refused)
+			return w.Header().Get("Content-Type")
+		}
+		got := form(accept)
+		if got != asJSON && got != asText && got != asHTML {
+			t.Fatalf("Accept: %q: got %q", accept, got)
+		}
+		ranges := strings.Split(accept, ",")
+		if split := form(ranges...); split != got {
+			t.Fatalf("Accept: %q: got %s, in several fields %s", accept, got, split)
+		}
+		if len(ranges) <= 32 {
+			slices.Reverse(ranges)
+			if reversed := form(strings.Join(ranges, ",")); reversed != got {
+				t.Fatalf("Accept: %q: got %s, reversed %s", accept, got, reversed)
+			}
+		}
+		if len(ranges) < 32 && !strings.Contains(accept, "/") { // it names no form
+			for media, want := range map[string]string{"application/problem+json": asJSON, "text/plain": asText, "text/html": asHTML} {
+				if got := form(accept, media); got != want {
+					t.Fatalf("Accept: %q and %s: got %s", accept, media, got)
+				}
+			}
+		}
+	})
+}
+
+var refused = httperr.New(http.StatusForbidden, "forbidden", "No.")
+
+// FuzzRequestID checks that an id from outside is kept whole or not at all, and
+// that what is kept can do no harm.
+func FuzzRequestID(f *testing.F) {
+	for _, s := range []string{"", "req-1", "a:b._-", "a b", "a\r\nb", strings.Repeat("a", 129), "é", "\xff", `"><script>`} {
+		f.Add(s)
+	}
+	harmless := regexp.MustCompile(`\A[A-Za-z0-9._:-]{1,128}\z`)
+	h := new(witness).recover(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	f.Fuzz(func(t *testing.T, id string) {
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r.Header["X-Request-Id"] = []string{id}
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		got := w.Header()["X-Request-Id"]
+		if len(got) != 1 || !harmless.MatchString(got[0]) || (got[0] == id) != harmless.MatchString(id) {
+			t.Fatalf("sent %q, got %q", id, got)
+		}
+	})
+}

@@ -1,0 +1,162 @@
+package errors
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/sallyport/sallyport/audit"
+	"github.com/sallyport/sallyport/internal/quoted"
+	"github.com/sallyport/sallyport/internal/scope"
+)
+
+// Config says how errors are rendered, logged and recorded below a [Recover].
+// The zero Config is ready for production.
+type Config struct {
+	// Logger gets causes, stacks and error ids. Nil is slog.Default().
+	Logger *slog.Logger
+	// Audit gets the events of every door below. Nil is slog.Default().
+	Audit audit.Recorder
+	// Map turns an error that is not a Problem into one, or returns nil to leave
+	// it a bare 500. It must be safe for concurrent use.
+	Map func(error) *Problem
+	// TypeBase is the URI that Problem.Code is appended to where a Problem has no
+	// Type, such as "https://api.example.com/problems/". Empty: "about:blank".
+	TypeBase string
+}
+
+// Recover returns the outermost door. It gives the request an id, catches
+// panics, and makes its Config known to every [Write] below it.
+//
+// The request id is that of the X-Request-Id field if there is exactly one, of 1
+// to 128 letters, digits, '.', '_', '-' or ':'; else a new random one. It is sent back in
+// the same field.
+//
+// A panic is logged with its stack and answered by a 500 problem. If the
+// response has begun already, the connection is aborted instead, so that the
+// client can't take half an answer for a whole one. http.ErrAbortHandler passes
+// through untouched.
+//
+// Recover panics at construction if it gets more than one Config, or one whose
+// TypeBase is not an absolute URI.
+func Recover(cfg ...Config) func(http.Handler) http.Handler {
+	c := compile(cfg)
+	return func(next http.Handler) http.Handler {
+		if next == nil {
+			panic("httperr: Recover: the handler is nil")
+		}
+		return http.HandlerFunc(func(w http.ResponseWriter, outer *http.Request) {
+			s, r := scope.For(outer)
+			s.Config = c
+			if c.Audit != nil {
+				s.Recorder = c.Audit
+			}
+			if s.RequestID == "" {
+				s.RequestID = requestID(outer.Header)
+			}
+			id := s.RequestID
+			rw := &writer{ResponseWriter: w, id: [1]string{id}}
+			rw.Header()["X-Request-Id"] = rw.id[:]
+			defer func() {
+				if v := recover(); v != nil {
+					c.panicked(rw, outer, id, v)
+				}
+			}()
+			next.ServeHTTP(rw, r)
+		})
+	}
+}
+
+// RequestID returns the id of the request that ctx belongs to, or "" if no
+// Recover is above.
+func RequestID(ctx context.Context) string {
+	if s := scope.From(ctx); s != nil {
+		return s.RequestID
+	}
+	return ""
+}
+
+// compiled is a checked Config.
+type compiled struct{ Config }
+
+var defaults = &compiled{}
+
+func compile(cfg []Config) *compiled {
+	switch len(cfg) {
+	case 0:
+		return defaults
+	case 1:
+	default:
+		panic("httperr: Recover: more than one Config")
+	}
+	if base := cfg[0].TypeBase; base != "" {
+		if u, err := url.Parse(base); err != nil || !u.IsAbs() || !quoted.Valid(base) {
+			panic("httperr: Config.TypeBase must be an absolute URI")
+		}
+	}
+	return &compiled{cfg[0]}
+}
+
+// configOf returns the configuration of the Recover above, or the default.
+func configOf(ctx context.Context) *compiled {
+	if s := scope.From(ctx); s != nil {
+		if c, ok := s.Config.(*compiled); ok {
+			return c
+		}
+	}
+	return defaults
+}
+
+func (c *compiled) logger() *slog.Logger {
+	if c.Logger != nil {
+		return c.Logger
+	}
+	return slog.Default()
+}
+
+// panicked answers a request whose handler panicked with v. It is given the
+// request from before the chain, since what the doors wrote into theirs may
+// still be in use by a goroutine that outlives the panic.
+func (c *compiled) panicked(rw *writer, outer *http.Request, id string, v any) {
+	if v == http.ErrAbortHandler {
+		panic(v)
+	}
+	cause, ok := v.(error)
+	if ok {
+		cause = fmt.Errorf("panic: %w", cause)
+	} else {
+		cause = fmt.Errorf("panic: %v", v)
+	}
+	p := New(http.StatusInternalServerError, "internal_error", "")
+	p.Audit = &audit.Event{Name: audit.SysCrash, Level: slog.LevelError, RequestID: id, Reason: "a handler panicked"}
+	c.write(rw, outer, id, p.WithCause(cause), cause)
+}
+
+// requestID returns the id that the client or a proxy sent, if it can do no
+// harm in a log or a header, else a new one of 130 random bits.
+func requestID(h http.Header) string {
+	if v := h["X-Request-Id"]; len(v) == 1 && validRequestID(v[0]) {
+		return v[0]
+	}
+	return rand.Text()
+}
+
+func validRequestID(id string) bool {
+	if id == "" || len(id) > 128 {
+		return false
+	}
+	for i := range len(id) {
+		if !alphanumeric(id[i]) && strings.IndexByte("._-:", id[i]) < 0 {
+			return false
+		}
+	}
+	return true
+}
+
+func alphanumeric(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
+}
