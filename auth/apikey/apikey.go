@@ -1,0 +1,369 @@
+// Package apikey authenticates requests by API keys: long random secrets that a
+// service hands to programs, which send them with every request.
+//
+// [Mint] makes a key. Its plain text is shown to the owner once; what is kept is
+// a [Record] with a hash of it, in a [Store]. [New] returns the Authenticator
+// for auth.Require:
+//
+//	plain, record, err := apikey.Mint(apikey.MintConfig{Subject: "alice", Scopes: []string{"items:read"}})
+//	err = store.Add(ctx, record)
+//	keys, err := apikey.New(apikey.Config{Store: store})
+//	mux.Handle("GET /items", auth.Require(keys)(items))
+//
+// # The key
+//
+// A key is a prefix, the key's id, a secret, and a checksum:
+//
+//	sk_5n8t3qzkf0w7rm2d_0hx4c9vz61tq8ybm3kfd7wne5gsj2arp01vjt9e
+//	-- ---------------- --------------------------------=======
+//
+// The prefix tells people and secret scanners what they found. The id is 80
+// random bits; it is public, and stands in logs. The secret is 160 random bits
+// from crypto/rand. The last seven characters are the CRC-32 (IEEE) of all
+// before them, so a mistyped key, and text that only looks like one, is told
+// apart without asking the store. Id, secret and checksum are in the lower-case
+// base32 of Crockford's alphabet, which has no i, l, o and u. There is one
+// spelling of a key: no case, blank or look-alike is forgiven.
+//
+// A secret scanner finds keys with this regular expression, and confirms them
+// with [KeyID]:
+//
+//	\b[a-z0-9]{2,16}_[0-9a-hjkmnp-tv-z]{16}_[0-9a-hjkmnp-tv-z]{39}\b
+//
+// Keys of another form can't be used, and Mint takes no secret from outside, so
+// nobody gets to choose a short one. With 160 random bits a fast, unsalted hash
+// is enough to keep a key (OWASP ASVS 5.0, 6.5.2).
+//
+// # Verification
+//
+// The store is asked for every request, so a revoked key fails at once (ASVS
+// 6.5.6). Keys that are unknown, wrong, expired, revoked or disabled get the
+// same answer, after the same work; the audit event has the reason and the id.
+//
+// # Rotation
+//
+// To replace a key without an outage, mint a second one for the same owner, and
+// give [Manager].Revoke the time at which the first is to end.
+package apikey
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/sallyport/sallyport/auth"
+	httperr "github.com/sallyport/sallyport/errors"
+	"github.com/sallyport/sallyport/internal/quoted"
+	"github.com/sallyport/sallyport/internal/scope"
+)
+
+// Config says where keys are sent and kept. Only Store is required.
+type Config struct {
+	// Store has the records of the keys.
+	Store Store
+
+	// Header is the field that carries the key. The default is X-API-Key. Fields
+	// that mean something else (Authorization, Cookie, Host, X-Request-Id, ...)
+	// are refused.
+	Header string
+
+	// Realm is named in the challenge, in printable ASCII. The default is "api".
+	Realm string
+
+	// Lockout, if not nil, counts the attempts on each key id. Minted keys can't
+	// be guessed, so this is only for services that want every scheme to feed the
+	// same memory of failures. Keys of the wrong form or checksum are not counted.
+	Lockout auth.Lockout
+
+	// InsecureQueryParameter also takes the key from the query parameter of this
+	// name. Leave it empty: a URL gets into the logs of every proxy and server on
+	// the way, into browser histories and Referer fields, and into whatever users
+	// paste (OWASP ASVS 5.0, 14.2.1), and the key with it. Nothing here keeps the
+	// handler from logging r.URL, and answers should be sent with Cache-Control:
+	// private.
+	//
+	// The name is of letters, digits, '_', '-' and '.', at most 64. A request that
+	// has the parameter twice, or has it and the field, or whose query is
+	// malformed, is answered by 400.
+	InsecureQueryParameter string
+}
+
+// An Authenticator verifies API keys. It implements auth.Authenticator and is
+// safe for concurrent use.
+type Authenticator struct {
+	store     Store
+	lockout   auth.Lockout
+	header    string // as Config spells it
+	canonical string // as the keys of an http.Header are spelled
+	parameter string
+	challenge string
+}
+
+var _ auth.Authenticator = (*Authenticator)(nil)
+
+// scheme is the Scheme of the identities, and the auth-scheme of the challenge.
+const scheme = "ApiKey"
+
+// New returns an Authenticator. It returns an error that names the field if cfg
+// has no Store, a Header that is no field name or has another meaning, a Realm
+// that is not printable ASCII, or an InsecureQueryParameter of other characters.
+func New(cfg Config) (*Authenticator, error) {
+	if cfg.Header == "" {
+		cfg.Header = "X-API-Key"
+	}
+	if cfg.Realm == "" {
+		cfg.Realm = "api"
+	}
+	name := http.CanonicalHeaderKey(cfg.Header)
+	switch {
+	case cfg.Store == nil:
+		return nil, errors.New("apikey: Config.Store is nil")
+	case !token(cfg.Header):
+		return nil, fmt.Errorf("apikey: Config.Header %q is not a field name", cfg.Header)
+	case reserved(name):
+		return nil, fmt.Errorf("apikey: Config.Header %q has a meaning of its own; use X-API-Key or the like", cfg.Header)
+	case !quoted.Valid(cfg.Realm):
+		return nil, errors.New("apikey: Config.Realm is not printable ASCII")
+	case !plainParameter(cfg.InsecureQueryParameter):
+		return nil, fmt.Errorf("apikey: Config.InsecureQueryParameter %q is not of at most 64 letters, digits, '_', '-' and '.'", cfg.InsecureQueryParameter)
+	}
+	return &Authenticator{
+		store:     cfg.Store,
+		lockout:   cfg.Lockout,
+		header:    cfg.Header,
+		canonical: name,
+		parameter: cfg.InsecureQueryParameter,
+		challenge: scheme + " realm=" + quoted.String(cfg.Realm) + `, in="header", name=` + quoted.String(cfg.Header),
+	}, nil
+}
+
+// Authenticate returns the identity of the owner of r's key: Subject, Scopes and
+// Roles are those of the [Record], Scheme is "ApiKey", Expires is when the key
+// ends. ClientID is the key's id, so that every audit event of the request, and
+// a limit by client, tells the keys of one owner apart.
+//
+// It returns an error that wraps auth.ErrNoCredentials if r has no key,
+// auth.ErrInvalid if the key is not valid, a *errors.Problem with status 400 if r
+// has more than one, and any other error if the store or the Lockout could not
+// tell.
+func (a *Authenticator) Authenticate(r *http.Request) (*auth.Identity, error) {
+	plain, err := a.credentials(r)
+	if err != nil {
+		return nil, err
+	}
+	k, err := parse(plain)
+	if err != nil {
+		return nil, err
+	}
+	var rec Record
+	if err := a.verify(r, k, &rec); err != nil {
+		return nil, err
+	}
+	id := &auth.Identity{Subject: rec.Subject, Scheme: scheme, ClientID: k.id, Expires: rec.Expires}
+	id.Scopes, id.Roles = clonePair(rec.Scopes, rec.Roles)
+	return id, nil
+}
+
+// Challenge adds a WWW-Authenticate field with the scheme "ApiKey", the realm,
+// and where the key belongs. No such scheme is registered with IANA; the form
+// follows RFC 9110, section 11.6.1, because a 401 must have a challenge, and
+// the parameters are named as in OpenAPI.
+func (a *Authenticator) Challenge(h http.Header, _ *http.Request, _ error) {
+	h.Add("Www-Authenticate", a.challenge)
+}
+
+// Scheme returns {type: apiKey, in: header, name: …}. A query parameter is not
+// told of, so that no generated client uses it.
+func (a *Authenticator) Scheme() auth.SecurityScheme {
+	return auth.SecurityScheme{Type: "apiKey", In: "header", Name: a.header}
+}
+
+// String returns the name of the field.
+func (a *Authenticator) String() string { return "apikey.Authenticator(" + a.header + ")" }
+
+// Format writes String whatever the verb, so that what the store holds, hashes
+// or the password of a database, does not get into a log.
+func (a *Authenticator) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, a.String()) }
+
+// credentials returns the text that r carries where a key belongs.
+func (a *Authenticator) credentials(r *http.Request) (string, error) {
+	values := r.Header[a.canonical]
+	if len(values) > 1 {
+		return "", httperr.New(http.StatusBadRequest, "invalid_request", "The request has more than one "+a.header+" field.")
+	}
+	if a.parameter != "" {
+		fromQuery, err := a.query(r)
+		switch {
+		case err != nil:
+			return "", err
+		case len(fromQuery) > 0 && len(values) > 0:
+			return "", httperr.New(http.StatusBadRequest, "invalid_request", "The request has an API key in a field and another in the query.")
+		case len(fromQuery) > 0:
+			values = fromQuery
+		}
+	}
+	if len(values) == 0 {
+		return "", auth.ErrNoCredentials
+	}
+	return values[0], nil
+}
+
+// query returns the one value of the parameter, or none.
+func (a *Authenticator) query(r *http.Request) ([]string, error) {
+	if r.URL == nil || r.URL.RawQuery == "" {
+		return nil, nil
+	}
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil { // its text quotes the query, so it is not kept
+		return nil, httperr.New(http.StatusBadRequest, "invalid_request", "The query is malformed.")
+	}
+	values := query[a.parameter]
+	if len(values) > 1 {
+		return nil, httperr.New(http.StatusBadRequest, "invalid_request", "The query has more than one API key.")
+	}
+	return values, nil
+}
+
+// verify fills in the record of k if k is right and may be used, after the
+// Lockout, if there is one, has counted the attempt.
+func (a *Authenticator) verify(r *http.Request, k key, rec *Record) error {
+	if a.lockout == nil {
+		return a.check(r, k, rec)
+	}
+	attempt, err := a.lockout.Attempt(r.Context(), k.id, scope.ClientAddr(r))
+	if err == nil && attempt == nil {
+		err = errors.New("it returned no Attempt")
+	}
+	if err != nil {
+		return undecided("the Lockout failed", err)
+	}
+	decided := false
+	defer func() { // also if the store panics
+		if !decided {
+			attempt.Undecided()
+		}
+	}()
+	err = a.check(r, k, rec)
+	if err != nil && !errors.Is(err, auth.ErrInvalid) {
+		return err
+	}
+	locked := attempt.Locked()
+	decided = true
+	switch {
+	case locked: // asked last, so that a locked key costs the time of any other
+		return &refusal{id: k.id, why: "is locked after too many attempts"}
+	case err != nil:
+		return err
+	}
+	attempt.Succeeded()
+	return nil
+}
+
+// check asks the store for k and compares. An id that the store doesn't know is
+// hashed and compared as well, with a digest that no key has, and what that
+// yields is not looked at.
+func (a *Authenticator) check(r *http.Request, k key, rec *Record) error {
+	var err error
+	*rec, err = a.store.Key(r.Context(), k.id)
+	found := err == nil
+	if !found && !errors.Is(err, auth.ErrNotFound) {
+		return undecided("the store failed", err)
+	}
+	hash := rec.Hash
+	if !found || hash == "" {
+		hash = nobody
+	}
+	match, err := k.matches(hash)
+	switch {
+	case !found:
+		return &refusal{k.id, "is unknown"}
+	case rec.ID != k.id:
+		return undecided("the store is wrong", fmt.Errorf("asked for key %s it returned another", k.id))
+	case err != nil:
+		return undecided("the store is wrong", fmt.Errorf("key %s: %w", k.id, err))
+	case rec.Hash == "":
+		return &refusal{k.id, "has no hash"}
+	case !match:
+		return &refusal{k.id, "came with a wrong secret"}
+	}
+	now := time.Now()
+	switch {
+	case !rec.Revoked.IsZero() && !rec.Revoked.After(now):
+		return &refusal{k.id, "was revoked"}
+	case !rec.Expires.IsZero() && !now.Before(rec.Expires):
+		return &refusal{k.id, "has expired"}
+	case rec.Disabled:
+		return &refusal{k.id, "has a disabled owner"}
+	case rec.Subject == "":
+		return &refusal{k.id, "has no owner"}
+	}
+	return nil
+}
+
+// A refusal is why a key of the right form is not valid. It never has the key.
+type refusal struct{ id, why string }
+
+func (e *refusal) Error() string {
+	return auth.ErrInvalid.Error() + ": the API key " + e.id + " " + e.why
+}
+
+func (e *refusal) Unwrap() error { return auth.ErrInvalid }
+
+// undecided returns the error for a key that could not be checked. Where err
+// would make a door take that for another outcome, it is not wrapped: a store
+// that passes on the ErrNoCredentials of a service behind it must not let
+// anybody in as anonymous.
+func undecided(what string, err error) error {
+	var p *httperr.Problem
+	if errors.Is(err, auth.ErrNoCredentials) || errors.Is(err, auth.ErrInvalid) ||
+		errors.As(err, &p) && (p == nil || p.Status != http.StatusServiceUnavailable) {
+		return fmt.Errorf("apikey: %s: %v", what, err)
+	}
+	return fmt.Errorf("apikey: %s: %w", what, err)
+}
+
+// token reports whether s is a token (RFC 9110, section 5.6.2).
+func token(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; !letterOrDigit(c) && strings.IndexByte("!#$%&'*+-.^_`|~", c) < 0 {
+			return false
+		}
+	}
+	return s != ""
+}
+
+func plainParameter(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; !letterOrDigit(c) && strings.IndexByte("_-.", c) < 0 {
+			return false
+		}
+	}
+	return len(s) <= 64
+}
+
+func letterOrDigit(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
+}
+
+// reserved reports whether a field of this canonical name already has a meaning,
+// for which it would be logged, cached, changed or read by others.
+func reserved(name string) bool {
+	switch name {
+	case "Authorization", "Authentication-Info", "Cookie", "Set-Cookie", "Www-Authenticate", "Dpop",
+		"Host", "Connection", "Keep-Alive", "Te", "Trailer", "Transfer-Encoding", "Upgrade", "Via", "Expect",
+		"Forwarded", "X-Real-Ip", "X-Request-Id", "X-Correlation-Id", "X-Http-Method-Override", "Traceparent", "Tracestate", "Baggage",
+		"Accept", "Age", "Allow", "Cache-Control", "Date", "Etag", "From", "Location", "Origin", "Pragma", "Range", "Referer",
+		"Retry-After", "Server", "User-Agent", "Vary", "Warning", "Last-Modified", "Link", "Max-Forwards", "Priority", "Idempotency-Key":
+		return true
+	}
+	for _, prefix := range []string{"Accept-", "Access-Control-", "Content-", "If-", "Proxy-", "Sec-", "X-Forwarded-"} {
+		if strings.HasPrefix(name, prefix) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,221 @@
+package apikey
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"strings"
+	"time"
+
+	"github.com/sallyport/sallyport/auth"
+)
+
+// MintConfig says what kind of key to make, and for whom. Only Subject is
+// required.
+type MintConfig struct {
+	// Prefix begins the key: 2 to 16 characters of a-z and 0-9. The default is
+	// "sk". One that is the service's own makes leaked keys easy to find.
+	Prefix string
+
+	// Subject is the owner, the Subject of the identities that the key gives.
+	Subject string
+
+	// Name is what the owner calls the key, "laptop". It may be empty.
+	Name string
+
+	// Scopes and Roles are what the key may do and be. None: nothing that asks
+	// for one.
+	Scopes, Roles []string
+
+	// Lifetime is how long the key is valid, rounded up so that it ends with a
+	// second. The default is 365 days.
+	Lifetime time.Duration
+
+	// NeverExpires makes a key that is valid until it is revoked. A key that was
+	// lost and forgotten then stays dangerous for good.
+	NeverExpires bool
+}
+
+// Mint makes a new key. It returns the key itself, which goes to the owner and
+// is not kept, and the record, which goes to the store and from which the key
+// can't be found out.
+//
+// It returns an error that names the field if cfg has a malformed Prefix, no
+// Subject, a Scope that is not a scope-token (RFC 6749, section 3.3), an empty
+// Role, or a Lifetime that is negative or contradicts NeverExpires.
+func Mint(cfg MintConfig) (plain string, record Record, err error) {
+	if cfg.Prefix == "" {
+		cfg.Prefix = "sk"
+	}
+	switch {
+	case !validPrefix(cfg.Prefix):
+		return "", Record{}, fmt.Errorf("apikey: MintConfig.Prefix %q is not 2 to 16 of a-z and 0-9", cfg.Prefix)
+	case cfg.Lifetime < 0:
+		return "", Record{}, errors.New("apikey: MintConfig.Lifetime is negative")
+	case cfg.Lifetime > 0 && cfg.NeverExpires:
+		return "", Record{}, errors.New("apikey: MintConfig.Lifetime contradicts NeverExpires")
+	case cfg.Lifetime == 0:
+		cfg.Lifetime = 365 * 24 * time.Hour
+	}
+	k := key{id: random(idLen)}
+	k.text = []byte(cfg.Prefix + "_" + k.id + "_" + random(secretLen))
+	digest := k.digest()
+
+	now := time.Now().UTC()
+	record = Record{
+		ID:      k.id,
+		Hash:    hashTag + hex.EncodeToString(digest[:]),
+		Subject: cfg.Subject,
+		Name:    cfg.Name,
+		Created: now.Truncate(time.Second), // what every database keeps
+	}
+	if !cfg.NeverExpires {
+		record.Expires = now.Add(cfg.Lifetime + time.Second - 1).Truncate(time.Second)
+	}
+	record.Scopes, record.Roles = clonePair(cfg.Scopes, cfg.Roles)
+	if err := record.Validate(); err != nil {
+		return "", Record{}, err
+	}
+	return k.String(), record, nil
+}
+
+// KeyID returns the id of a key, so that one which turned up where it should not
+// can be found and revoked. It checks the form and the checksum, which needs no
+// store. It returns an error that wraps auth.ErrInvalid, and doesn't quote plain,
+// if plain is not a key.
+func KeyID(plain string) (string, error) {
+	k, err := parse(plain)
+	return k.id, err
+}
+
+// The lengths of the parts of a key, in characters of five bits.
+const (
+	minPrefix   = 2
+	maxPrefix   = 16
+	idLen       = 16 // 80 bits
+	secretLen   = 32 // 160 bits
+	checksumLen = 7  // 32 bits, and three that are zero
+
+	fixedLen = 1 + idLen + 1 + secretLen + checksumLen // all but the prefix
+)
+
+// alphabet is Crockford's, in the one case that we take. A store that compares
+// without regard to case can't confuse two ids.
+const alphabet = "0123456789abcdefghjkmnpqrstvwxyz"
+
+// A key is one whose form and checksum are right.
+type key struct {
+	id   string
+	text []byte // all but the checksum, which says nothing more
+}
+
+var (
+	errMalformed = fmt.Errorf("%w: the API key is malformed", auth.ErrInvalid)
+	errChecksum  = fmt.Errorf("%w: the checksum of the API key is wrong", auth.ErrInvalid)
+)
+
+// parse reads a key. It takes exactly what String writes.
+func parse(plain string) (key, error) {
+	n := len(plain) - fixedLen
+	if n < minPrefix || n > maxPrefix {
+		return key{}, errMalformed
+	}
+	prefix, rest := plain[:n], plain[n:]
+	id, secret := rest[1:1+idLen], rest[1+idLen+1:][:secretLen]
+	if rest[0] != '_' || rest[1+idLen] != '_' || !validPrefix(prefix) || !inAlphabet(id) || !inAlphabet(secret) {
+		return key{}, errMalformed
+	}
+	k := key{id: id, text: []byte(plain[:len(plain)-checksumLen])}
+	if sum := k.checksum(); string(sum[:]) != plain[len(plain)-checksumLen:] {
+		return key{}, errChecksum
+	}
+	return k, nil
+}
+
+// String returns the key itself.
+func (k key) String() string {
+	sum := k.checksum()
+	return string(k.text) + string(sum[:])
+}
+
+// checksum returns the CRC-32 of the text in seven characters.
+func (k key) checksum() (c [checksumLen]byte) {
+	sum := crc32.ChecksumIEEE(k.text)
+	for i := range c {
+		c[checksumLen-1-i] = alphabet[sum>>(5*i)&31]
+	}
+	return c
+}
+
+func (k key) digest() [sha256.Size]byte { return sha256.Sum256(k.text) }
+
+// matches reports whether hash is that of k, in a time that doesn't depend on
+// where they differ. It returns an error if hash is not of a form that is known.
+func (k key) matches(hash string) (bool, error) {
+	digest := k.digest()
+	want, err := readHash(hash)
+	match := subtle.ConstantTimeCompare(digest[:], want[:]) == 1
+	return match && err == nil, err
+}
+
+// random returns n characters of the alphabet, each five bits of crypto/rand.
+func random(n int) string {
+	b := make([]byte, n)
+	_, _ = rand.Read(b) // never fails: the program ends instead
+	for i := range b {
+		b[i] = alphabet[b[i]&31]
+	}
+	return string(b)
+}
+
+func validPrefix(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; (c < 'a' || c > 'z') && (c < '0' || c > '9') {
+			return false
+		}
+	}
+	return len(s) >= minPrefix && len(s) <= maxPrefix
+}
+
+// inAlphabet reports whether s is of the alphabet, with a bit for each character.
+func inAlphabet(s string) bool {
+	const (
+		digits  = 0x3ff << '0'
+		letters = 0x3ffffff << ('a' - 64) &^ (1<<('i'-64) | 1<<('l'-64) | 1<<('o'-64) | 1<<('u'-64))
+	)
+	for i := range len(s) {
+		c, set := s[i], uint64(digits)
+		if c >= 64 {
+			set = letters
+		}
+		if c >= 128 || set>>(c&63)&1 == 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// hashTag begins a hash that we know. It names the algorithm, so that another
+// can be told apart from it.
+const hashTag = "sha256:"
+
+// nobody is a well-formed hash that no key is known to have.
+const nobody = hashTag + "0000000000000000000000000000000000000000000000000000000000000000"
+
+var errHash = errors.New("the hash is not \"sha256:\" and 64 hexadecimal digits")
+
+// readHash returns the digest in hash.
+func readHash(hash string) (digest [sha256.Size]byte, err error) {
+	digits, ok := strings.CutPrefix(hash, hashTag)
+	if !ok || len(digits) != hex.EncodedLen(len(digest)) {
+		return digest, errHash
+	}
+	if _, err := hex.Decode(digest[:], []byte(digits)); err != nil {
+		return digest, errHash
+	}
+	return digest, nil
+}
