@@ -1,0 +1,204 @@
+// Package basic authenticates requests by user name and password with the HTTP
+// Basic scheme (RFC 7617).
+//
+//	users, err := auth.NewMemoryUsers(auth.User{Subject: "1", Name: "ada", PasswordHash: hash})
+//	hasher, err := password.New(password.Config{})
+//	b, err := basic.New(basic.Config{Users: users, Passwords: hasher})
+//	mux.Handle("GET /report", auth.Require(b)(report))
+//
+// Basic sends the password with every request, readable to whoever sees the
+// connection. Serve it over HTTPS only: transport.RequireHTTPS refuses anything
+// else. An [Authenticator] that is given credentials over plain HTTP says so in
+// the log, once.
+//
+// # What a client can learn
+//
+// An unknown name, a wrong password, a disabled account, one without a password
+// and one that is locked out have the same answer after the same work, so that
+// none can be told from another. The reason is in the audit event alone. The
+// work is equal if all hashes of the store are; where they are not, see
+// password.Config.Reference.
+//
+// # Names and passwords
+//
+// Both are UTF-8, and the challenge says so. They are compared byte by byte as
+// they were sent, without Unicode normalization (RFC 8265): a client that writes
+// é as two code points sends another name than one that writes it as one. Names
+// that differ in case or blanks are different as well, unless the store's lookup
+// takes them for equal. A lockout counts on the account that was found, however
+// its name was written.
+package basic
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/sallyport/sallyport/audit"
+	"github.com/sallyport/sallyport/auth"
+	"github.com/sallyport/sallyport/auth/password"
+	httperr "github.com/sallyport/sallyport/errors"
+	"github.com/sallyport/sallyport/internal/login"
+	"github.com/sallyport/sallyport/internal/quoted"
+	"github.com/sallyport/sallyport/internal/scope"
+)
+
+// Config holds the settings of an [Authenticator]. Users and Passwords are
+// required.
+type Config struct {
+	// Realm names what the credentials are for. Browsers show it, and reuse
+	// credentials within it. It is printable ASCII. The default is "restricted".
+	Realm string
+
+	// Users is the store of accounts.
+	Users auth.Users
+
+	// Passwords verifies the hashes in the store, and bounds the work of doing
+	// so. Share one with every other door that checks passwords.
+	Passwords *password.Hasher
+
+	// Lockout counts failed logins by account and client address, and ends
+	// guessing. Nil counts nothing: then something else must limit guesses.
+	Lockout auth.Lockout
+
+	// Logger is told what needs an operator: hashes that could not be upgraded,
+	// and credentials over plain HTTP. The default is slog.Default().
+	Logger *slog.Logger
+}
+
+// An Authenticator checks Basic credentials. It is an [auth.Authenticator] and
+// safe for concurrent use.
+type Authenticator struct {
+	challenge string
+	checker   login.Checker
+	logger    *slog.Logger
+	warned    atomic.Bool // of plain HTTP
+}
+
+// New returns an Authenticator. It returns an error that names the field if
+// Users or Passwords is missing, or Realm is not printable ASCII.
+func New(cfg Config) (*Authenticator, error) {
+	switch {
+	case cfg.Users == nil:
+		return nil, errors.New("auth/basic: Config.Users is nil")
+	case cfg.Passwords == nil:
+		return nil, errors.New("auth/basic: Config.Passwords is nil")
+	case !quoted.Valid(cfg.Realm):
+		return nil, errors.New("auth/basic: Config.Realm is not printable ASCII")
+	}
+	if cfg.Realm == "" {
+		cfg.Realm = "restricted"
+	}
+	return &Authenticator{
+		challenge: "Basic realm=" + quoted.String(cfg.Realm) + `, charset="UTF-8"`,
+		checker:   login.Checker{Users: cfg.Users, Passwords: cfg.Passwords, Lockout: cfg.Lockout},
+		logger:    cfg.Logger,
+	}, nil
+}
+
+// Authenticate returns the identity of the account that r's credentials belong
+// to, with the Scheme "Basic". An old hash of the account is replaced on the
+// way; if that fails the login does not.
+//
+// It returns an error that wraps [auth.ErrNoCredentials] if r has no Basic
+// credentials, and one that wraps [auth.ErrInvalid] if they are malformed or
+// wrong. Anything else means that they could not be checked: the store or the
+// lockout failed, the stored hash is unusable, the request was cancelled, or too
+// many passwords are being checked, which is a *errors.Problem with the status
+// 503. None of these counts as a failed login.
+//
+// An audit event tells of each success. Refusals are the door's to record.
+func (a *Authenticator) Authenticate(r *http.Request) (*auth.Identity, error) {
+	field, err := auth.Credentials(r, "Basic")
+	if err != nil {
+		return nil, err
+	}
+	a.warnOfPlainHTTP(r)
+	name, pw, err := parse(field)
+	if err != nil {
+		return nil, err
+	}
+	user, err := a.login(r, name, pw)
+	if err != nil {
+		return nil, err
+	}
+	return &auth.Identity{
+		Subject:  user.Subject,
+		Scheme:   "Basic",
+		Roles:    slices.Clip(slices.Clone(user.Roles)),
+		Scopes:   slices.Clip(slices.Clone(user.Scopes)),
+		AuthTime: time.Now(),
+	}, nil
+}
+
+// Challenge adds the challenge (RFC 7617, section 2): the realm, and UTF-8 as
+// the encoding of names and passwords.
+func (a *Authenticator) Challenge(h http.Header, _ *http.Request, _ error) {
+	h.Add("WWW-Authenticate", a.challenge)
+}
+
+// Scheme describes the scheme for OpenAPI: "http" with the scheme "basic".
+func (a *Authenticator) Scheme() auth.SecurityScheme {
+	return auth.SecurityScheme{Type: "http", Scheme: "basic"}
+}
+
+// login returns the account with this name and password. Every refusal comes
+// after a hash was computed, and is the same to the client.
+func (a *Authenticator) login(r *http.Request, name, pw string) (auth.User, error) {
+	v, err := a.checker.Check(r, name, pw)
+	switch {
+	case errors.Is(err, password.ErrBusy):
+		return auth.User{}, overloaded(err)
+	case err != nil:
+		return auth.User{}, fmt.Errorf("auth/basic: %w", err)
+	case v.Refused != "":
+		return auth.User{}, refused(v.Refused, v.User)
+	}
+	audit.Record(r, nil, audit.Event{Name: audit.LoginSuccess, Level: slog.LevelInfo, Scheme: "Basic", Subject: v.User.Subject})
+	if v.Rehash {
+		if err := a.checker.Upgrade(r.Context(), v.User, pw); err != nil {
+			a.log().WarnContext(r.Context(), "auth/basic: a password hash could not be upgraded", "subject", v.User.Subject, "error", err)
+		}
+	}
+	return v.User, nil
+}
+
+func (a *Authenticator) warnOfPlainHTTP(r *http.Request) {
+	if r.TLS != nil || a.warned.Load() {
+		return
+	}
+	if s := scope.From(r.Context()); s != nil && s.Scheme == "https" {
+		return
+	}
+	if a.warned.CompareAndSwap(false, true) {
+		a.log().WarnContext(r.Context(), "auth/basic: a password came over plain HTTP; put transport.RequireHTTPS in front, and behind a proxy that ends TLS a transport.ClientIP")
+	}
+}
+
+func (a *Authenticator) log() *slog.Logger {
+	if a.logger != nil {
+		return a.logger
+	}
+	return slog.Default()
+}
+
+// refused is the one refusal. Its reason is for the audit event. It names the
+// account by its subject, never by what was sent as the name, since people type
+// passwords into the wrong field.
+func refused(reason string, user auth.User) error {
+	if user.Subject == "" {
+		return fmt.Errorf("%w: %s", auth.ErrInvalid, reason)
+	}
+	return fmt.Errorf("%w: %s (subject %q)", auth.ErrInvalid, reason, user.Subject)
+}
+
+// overloaded is the answer when no hash can be computed now.
+func overloaded(err error) error {
+	p := httperr.New(http.StatusServiceUnavailable, "overloaded", "Too many logins at a time. Try again.").WithCause(err)
+	p.Header = http.Header{"Retry-After": {"1"}}
+	return p
+}

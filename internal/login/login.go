@@ -1,0 +1,144 @@
+// Package login decides about a name and a password. It is what the doors that
+// take passwords have in common: the order of the steps is what keeps a client
+// from learning more than yes or no, so there is one copy of it.
+package login
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/sallyport/sallyport/auth"
+	"github.com/sallyport/sallyport/auth/password"
+	httperr "github.com/sallyport/sallyport/errors"
+	"github.com/sallyport/sallyport/internal/scope"
+)
+
+// A Checker knows whom to ask. Users and Passwords are required; a nil Lockout
+// lets everyone try. It is safe for concurrent use.
+type Checker struct {
+	Users     auth.Users
+	Passwords *password.Hasher
+	Lockout   auth.Lockout
+}
+
+// A Verdict is what [Checker.Check] decided.
+type Verdict struct {
+	User    auth.User // the account, as far as there is one
+	Refused string    // why not, for operators; "" if the password is right
+	Rehash  bool      // the stored hash is weaker than new ones are
+}
+
+// Check decides whether name and pw belong to an account that may log in. An
+// unknown name, a wrong password, and an account that has none, is disabled or
+// is locked all cost one hash.
+//
+// An error means that it could not tell; the attempt has been given back then.
+// It wraps password.ErrBusy if too many hashes are being computed. An error of a
+// store that looks like a verdict on the credentials, because the store passes
+// on what another service said to it, is kept as text alone.
+func (c *Checker) Check(r *http.Request, name, pw string) (Verdict, error) {
+	ctx := r.Context()
+	user, err := c.Users.User(ctx, name)
+	unknown := errors.Is(err, auth.ErrNotFound)
+	switch {
+	case unknown:
+		user = auth.User{} // whatever the store returned with the error
+	case err != nil:
+		return Verdict{}, undecided("the user store failed", err)
+	}
+
+	attempt, err := c.attempt(r, user, name)
+	if err != nil {
+		return Verdict{User: user}, undecided("the lockout failed", err)
+	}
+	decided := false
+	defer func() { // also if something panics
+		if !decided {
+			attempt.Undecided()
+		}
+	}()
+	locked := attempt.Locked()
+	// Also where the answer is settled already: it must not come any sooner.
+	rehash, err := c.verify(ctx, user, pw)
+	match := err == nil
+	if !match && !errors.Is(err, password.ErrMismatch) {
+		return Verdict{User: user}, undecided(fmt.Sprintf("the password of subject %q can't be verified", user.Subject), err)
+	}
+	decided = true
+
+	v := Verdict{User: user}
+	switch {
+	case locked:
+		v.Refused = "locked out"
+	case unknown:
+		v.Refused = "no such user"
+	case user.Subject == "":
+		v.Refused = "the store's user has no subject"
+	case user.PasswordHash == "":
+		v.Refused = "the account has no password"
+	case !match:
+		v.Refused = "wrong password"
+	case user.Disabled:
+		v.Refused = "the account is disabled"
+	default:
+		v.Rehash = rehash
+		attempt.Succeeded()
+	}
+	return v, nil
+}
+
+// Upgrade replaces the account's hash by one of today's strength, unless the
+// password has been changed since.
+func (c *Checker) Upgrade(ctx context.Context, user auth.User, pw string) error {
+	hash, err := c.Passwords.Hash(ctx, pw)
+	if err != nil {
+		return err
+	}
+	return c.Users.SetPasswordHash(ctx, user.Subject, hash, user.Version)
+}
+
+// attempt counts the login before anything is computed, so that guesses made at
+// the same time all count. It counts on the account where there is one: how the
+// name was written must not give new attempts.
+func (c *Checker) attempt(r *http.Request, user auth.User, name string) (auth.Attempt, error) {
+	if c.Lockout == nil {
+		return uncounted{}, nil
+	}
+	account := user.Subject
+	if account == "" {
+		account = name
+	}
+	attempt, err := c.Lockout.Attempt(r.Context(), account, scope.ClientAddr(r))
+	if err == nil && attempt == nil {
+		err = errors.New("it returned neither an attempt nor an error")
+	}
+	return attempt, err
+}
+
+// verify computes one hash, always: that of the account, or one as costly. Only
+// an account with a subject and a hash can match.
+func (c *Checker) verify(ctx context.Context, user auth.User, pw string) (rehash bool, err error) {
+	if user.Subject == "" || user.PasswordHash == "" {
+		return false, c.Passwords.Dummy(ctx, pw)
+	}
+	return c.Passwords.Verify(ctx, user.PasswordHash, pw)
+}
+
+func undecided(what string, err error) error {
+	var p *httperr.Problem
+	verdict := errors.Is(err, auth.ErrInvalid) || errors.Is(err, auth.ErrNoCredentials) ||
+		errors.As(err, &p) && (p == nil || p.Status < 500)
+	if verdict {
+		return fmt.Errorf("%s: %s", what, err.Error())
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}
+
+// uncounted is the attempt where there is no lockout.
+type uncounted struct{}
+
+func (uncounted) Locked() bool { return false }
+func (uncounted) Succeeded()   {}
+func (uncounted) Undecided()   {}
