@@ -1,0 +1,260 @@
+package ratelimit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"sync"
+	"time"
+)
+
+// MemoryConfig says how much a [Memory] may hold. The zero MemoryConfig is ready
+// for use.
+type MemoryConfig struct {
+	// MaxKeys bounds how many keys each bucket keeps apart at a time. Only keys
+	// that owe something are kept: one that made a single request of a limit of
+	// 10 per second is forgotten after 100 ms. The default is 1<<20. The table may
+	// be smaller by up to an eighth, or by up to 7 keys; less than 8 means 8.
+	//
+	// A key takes 8 bytes, and for each limit 8 more, or 16 if Per/Events is not a
+	// whole number of nanoseconds. So a bucket with one limit such as 10 per second
+	// takes at most 16 MiB by default. A table begins small and doubles as keys
+	// come; it never shrinks.
+	MaxKeys int
+}
+
+const (
+	defaultMaxKeys = 1 << 20
+	mostMaxKeys    = 1 << 32
+	groupSize      = 8       // slots; their hashes fill a cache line
+	firstGroups    = 8       // a shard begins with so many groups, up to twice as many, or as it may have
+	maxShards      = 128     // a power of two
+	keysPerShard   = 1 << 10 // below this another shard isn't worth its memory
+)
+
+// Memory is a [Store] in the memory of this process. Its decisions are exact
+// and need no allocation, it starts no goroutine, and its size is bounded.
+//
+// A key's state is its theoretical arrival time for each limit, in a slot that
+// is found by a 64-bit hash of the key with a random seed. A state in the past
+// equals no state, so its slot is free for the next key, and nothing needs to
+// be swept. The key itself is not kept. Two of n keys share a hash, and so a
+// limit, with a probability of about n²/2⁶⁵: 1 in 30 million for 2²⁰ keys.
+//
+// # When it is full
+//
+// A key that owes something keeps its slot, whatever comes, so nobody gets rid
+// of a refusal by spraying keys. A new key that finds no free slot shares one
+// overflow slot, with the same limits, with all such keys of its shard; there are
+// at most 128 shards. That is stricter for each of them and lasts until a slot is
+// free. So n sprayed keys are never allowed more than MaxKeys + 128 keys would
+// be, however large n is. The first keys share when 70 to 85 % of the slots are in
+// use; of MaxKeys keys that all owe something, about 4 % do. Where a slow limit
+// and many addresses could fill the table, let a fast limit by a wider network
+// stand before it; see [ByClientNetwork].
+//
+// # Time
+//
+// The clock is monotonic: setting the wall clock changes nothing. On systems
+// whose monotonic clock stands still while the machine is suspended, so do the
+// limits.
+//
+// Memory is safe for concurrent use.
+type Memory struct {
+	maxKeys int
+	start   time.Time
+
+	mu    sync.Mutex
+	names map[string]struct{}
+}
+
+// NewMemory returns an empty Memory. It returns an error if MaxKeys is negative
+// or more than 1<<32.
+func NewMemory(cfg MemoryConfig) (*Memory, error) {
+	switch {
+	case cfg.MaxKeys < 0:
+		return nil, fmt.Errorf("ratelimit: MemoryConfig.MaxKeys is %d", cfg.MaxKeys)
+	case int64(cfg.MaxKeys) > mostMaxKeys:
+		return nil, fmt.Errorf("ratelimit: MemoryConfig.MaxKeys is %d, more than 1<<32", cfg.MaxKeys)
+	case cfg.MaxKeys == 0:
+		cfg.MaxKeys = defaultMaxKeys
+	}
+	return &Memory{maxKeys: cfg.MaxKeys, start: time.Now(), names: make(map[string]struct{})}, nil
+}
+
+// Open returns the bucket of a name, as [Store] says. Each bucket has a table of
+// its own, so the keys of one can't crowd out those of another. Limits that can
+// never allow anything, and more than 8 of them, are an error too.
+func (m *Memory) Open(name string, limits []Limit) (Bucket, error) {
+	if m.maxKeys == 0 {
+		return nil, errors.New("ratelimit: the Memory was not made by NewMemory")
+	}
+	rates, err := compileLimits("ratelimit: Limits", limits)
+	if err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if _, taken := m.names[name]; taken {
+		return nil, fmt.Errorf("ratelimit: the name %q is open already in this store", name)
+	}
+	m.names[name] = struct{}{}
+	return newMemoryBucket(m.start, m.maxKeys, rates), nil
+}
+
+// A memoryBucket is what the keys of one limiter owe.
+type memoryBucket struct {
+	limits   []memoryLimit
+	minBurst int
+	seed     maphash.Seed
+	start    time.Time
+	mask     uint64 // takes the shard from a hash
+	shards   []shard
+}
+
+// A memoryLimit is a limit and where its state stands in the words of a slot:
+// the nanoseconds at word at, and the part of one at the next if e is not 1.
+type memoryLimit struct {
+	rate
+	at int
+}
+
+func newMemoryBucket(start time.Time, maxKeys int, rates []rate) *memoryBucket {
+	b := &memoryBucket{minBurst: minBurst(rates), seed: maphash.MakeSeed(), start: start}
+	words := 0
+	for _, r := range rates {
+		b.limits = append(b.limits, memoryLimit{r, words})
+		words++
+		if r.e != 1 {
+			words++
+		}
+	}
+	shards := 1
+	for shards < maxShards && maxKeys/shards > keysPerShard {
+		shards *= 2
+	}
+	b.mask = uint64(shards - 1) //nolint:gosec // at most 127
+	b.shards = make([]shard, shards)
+	for i := range b.shards {
+		b.shards[i].init(words, max(1, maxKeys/shards/groupSize))
+	}
+	return b
+}
+
+// Take decides at once, whatever ctx is.
+func (b *memoryBucket) Take(_ context.Context, key string, n int) (Result, error) {
+	switch {
+	case key == "":
+		return Result{}, ErrNoKey
+	case n == 0:
+		return Result{}, ErrCost
+	case n > b.minBurst:
+		return Result{}, ErrCostExceedsBurst
+	}
+	h := maphash.String(b.seed, key)
+	if h == 0 {
+		h = 1 // 0 marks an empty slot
+	}
+	now := int64(time.Since(b.start))
+
+	s := &b.shards[h&b.mask]
+	s.mu.Lock()
+	// The clock was read outside the lock, so another caller's may be later. Time
+	// must not go back within a shard.
+	if s.now < now {
+		s.now = now
+	}
+	var res Result
+	state := s.find(h)
+	switch {
+	case n > 0:
+		if state == nil {
+			state = s.claim(h, b.limits)
+		}
+		res = b.take(state, s.now, n)
+	case state != nil:
+		res = b.giveBack(state, s.now, n)
+	default:
+		// It owes nothing of its own. What it took from the overflow slot stays
+		// taken, since others owe that too.
+		l := b.limits[0].limit
+		res = Result{Allowed: true, Limit: l, Remaining: l.Burst}
+	}
+	s.mu.Unlock()
+	return res, nil
+}
+
+// take spends n of every limit, or of none.
+func (b *memoryBucket) take(state []int64, now int64, n int) Result {
+	if len(b.limits) == 1 { // the usual case needs one pass
+		l := &b.limits[0]
+		debt := l.debt(l.load(state), now)
+		after := l.add(debt, l.cost(n))
+		if after.more(l.window) {
+			return l.refused(debt, after)
+		}
+		l.store(state, now, after)
+		return l.allowed(after)
+	}
+	var longest Result
+	for i := range b.limits {
+		l := &b.limits[i]
+		debt := l.debt(l.load(state), now)
+		after := l.add(debt, l.cost(n))
+		if !after.more(l.window) {
+			continue
+		}
+		if res := l.refused(debt, after); res.RetryAfter > longest.RetryAfter {
+			longest = res
+		}
+	}
+	if longest.RetryAfter > 0 {
+		return longest
+	}
+	var tightest Result
+	for i := range b.limits {
+		l := &b.limits[i]
+		debt := l.add(l.debt(l.load(state), now), l.cost(n))
+		l.store(state, now, debt)
+		tightest = tighter(tightest, l.allowed(debt))
+	}
+	return tightest
+}
+
+// giveBack returns -n of every limit, as far as they were spent.
+func (b *memoryBucket) giveBack(state []int64, now int64, n int) Result {
+	var tightest Result
+	for i := range b.limits {
+		l := &b.limits[i]
+		back := l.window
+		if n > -l.limit.Burst {
+			back = l.cost(-n)
+		}
+		debt := l.debt(l.load(state), now)
+		if debt.more(back) {
+			debt = l.sub(debt, back)
+		} else {
+			debt = span{}
+		}
+		l.store(state, now, debt)
+		tightest = tighter(tightest, l.allowed(debt))
+	}
+	return tightest
+}
+
+// load returns the theoretical arrival time.
+func (l *memoryLimit) load(state []int64) span {
+	tat := span{ns: state[l.at]}
+	if l.e != 1 {
+		tat.frac = uint64(state[l.at+1]) //nolint:gosec // below e, which was an int
+	}
+	return tat
+}
+
+func (l *memoryLimit) store(state []int64, now int64, debt span) {
+	state[l.at] = now + debt.ns
+	if l.e != 1 {
+		state[l.at+1] = int64(debt.frac) //nolint:gosec // below e, which was an int
+	}
+}
