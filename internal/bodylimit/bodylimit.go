@@ -1,5 +1,5 @@
-// Package body bounds request bodies.
-package body
+// Package bodylimit bounds request bodies.
+package bodylimit
 
 import (
 	"io"

@@ -1,4 +1,4 @@
-package body_test
+package bodylimit_test
 
 import (
 	"bytes"
@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/sallyport/sallyport/internal/body"
+	"github.com/sallyport/sallyport/internal/bodylimit"
 )
 
 // wrapped is what a door puts around a ResponseWriter.
@@ -31,7 +31,7 @@ func TestLimit(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(tt.sent))
-			got, err := io.ReadAll(body.Limit(wrapped{httptest.NewRecorder()}, r, tt.limit))
+			got, err := io.ReadAll(bodylimit.Limit(wrapped{httptest.NewRecorder()}, r, tt.limit))
 			var tooLarge *http.MaxBytesError
 			if tt.ok != (err == nil) || err != nil && !errors.As(err, &tooLarge) || int64(len(got)) > tt.limit {
 				t.Errorf("got %q, %v", got, err)
@@ -46,9 +46,9 @@ func TestLimit(t *testing.T) {
 // with it, if the client wants it closed.
 func TestTheServerKnowsThatTheBodyIsTooLarge(t *testing.T) {
 	for name, refuse := range map[string]func(w http.ResponseWriter, r *http.Request){
-		"Abandon": body.Abandon,
+		"Abandon": bodylimit.Abandon,
 		"Limit": func(w http.ResponseWriter, r *http.Request) {
-			_, _ = io.Copy(io.Discard, body.Limit(w, r, 10))
+			_, _ = io.Copy(io.Discard, bodylimit.Limit(w, r, 10))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -72,7 +72,7 @@ func TestTheServerKnowsThatTheBodyIsTooLarge(t *testing.T) {
 
 func TestAbandonDoesNotAskForABodyThatWaits(t *testing.T) {
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body.Abandon(w, r)
+		bodylimit.Abandon(w, r)
 		w.WriteHeader(http.StatusRequestEntityTooLarge)
 	}))
 	defer srv.Close()
@@ -89,5 +89,5 @@ func TestAbandonDoesNotAskForABodyThatWaits(t *testing.T) {
 	if !bytes.HasPrefix(answer, []byte("HTTP/1.1 413 ")) {
 		t.Errorf("got %q, want a 413 and no 100", answer)
 	}
-	body.Abandon(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil))
+	bodylimit.Abandon(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil))
 }
