@@ -1,0 +1,382 @@
+package jwk
+
+import (
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rsa"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"math/big"
+	"slices"
+	"strings"
+
+	"github.com/sallyport/sallyport/internal/strictjson"
+)
+
+const (
+	maxSetBytes = 1 << 20
+	maxSetKeys  = 256
+)
+
+// limits bound one JWK, and a JWK Set as a whole. Names are compared without
+// regard to case: a reader that ignores case would see another key.
+var limits = strictjson.Limits{Depth: 8, Members: 64, Items: maxSetKeys, Bytes: maxSetBytes, FoldNames: true}
+
+// Parse returns the key in a JWK (RFC 7517 §4), which may hold private members.
+//
+// The document must be strict JSON without duplicate members, and the key good
+// enough for [NewKey]. Binary members are base64url without padding in their one
+// canonical form and length (RFC 7518 §6). "use" must be "sig" and "key_ops" must
+// be of signing and verifying, where they are there: a private key without "sign"
+// gives one that only verifies. Members that are not defined for keys, and the
+// certificate members, are ignored.
+//
+// "alg" must fit the key. Without it an EC key has the algorithm of its curve, an
+// OKP key EdDSA and an RSA key RS256; an oct key needs it, and "kid" too. For all
+// others the id is the RFC 7638 thumbprint if there is no "kid".
+func Parse(data []byte) (Key, error) {
+	m, err := readMembers(data)
+	if err != nil {
+		return Key{}, err
+	}
+	return m.key()
+}
+
+// ParseSet returns the keys of a JWK Set (RFC 7517 §5), a document of at most
+// 1 MiB and 256 keys. Private members of asymmetric keys are dropped.
+//
+// Entries that can't be used here are skipped, as the RFC asks: other key types,
+// curves and algorithms, encryption keys, and keys that are malformed or weak. The
+// result may be empty. A document that is not a set, two signing keys of one id,
+// and secrets beside public keys are errors.
+func ParseSet(data []byte) ([]Key, error) {
+	var (
+		keys  []Key
+		found bool
+		seen  = make(map[string]bool)
+	)
+	err := strictjson.Object(data, limits, func(name string, v strictjson.Value) error {
+		if name != "keys" {
+			return nil
+		}
+		found = true
+		return v.Elements(func(v strictjson.Value) error {
+			m, err := readMembers(v.Raw)
+			if err != nil || !m.forSignatures() {
+				return nil // an entry that can't be used is skipped
+			}
+			if m.text["kty"] != ktySecret {
+				m.dropPrivate()
+			}
+			k, err := m.key()
+			// A signing key that is malformed counts too: nobody can say which
+			// of the two its issuer means by the id.
+			if id := m.text["kid"]; id != "" {
+				if seen[id] {
+					return errors.New("two keys have the same id")
+				}
+				seen[id] = true
+			}
+			if err != nil {
+				return nil
+			}
+			keys = append(keys, k)
+			return nil
+		})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("jwk: not a JWK Set: %w", err)
+	}
+	if !found {
+		return nil, errors.New(`jwk: not a JWK Set: "keys" is missing`)
+	}
+	if len(keys) == 0 {
+		return nil, nil
+	}
+	if _, err := newIndex(keys); err != nil {
+		return nil, err
+	}
+	return keys, nil
+}
+
+// members are those of a JWK that matter here.
+type members struct {
+	text map[string]string
+	ops  []string // nil if there is no "key_ops"
+}
+
+// readMembers reads a JWK without judging it. The errors never show a value: it
+// may be private.
+func readMembers(data []byte) (members, error) {
+	m := members{text: make(map[string]string)}
+	err := strictjson.Object(data, limits, func(name string, v strictjson.Value) error {
+		switch name {
+		case "kty", "use", "alg", "kid", "crv", "n", "e", "d", "p", "q", "dp", "dq", "qi", "x", "y", "k":
+			s, err := v.Text()
+			if err != nil || s == "" {
+				return fmt.Errorf("%q is not a string, or empty", name)
+			}
+			m.text[name] = s
+		case "oth":
+			return errors.New("keys of more than two primes are not supported")
+		case "key_ops":
+			m.ops = []string{}
+			return v.Elements(func(v strictjson.Value) error {
+				op, err := v.Text()
+				if err != nil || slices.Contains(m.ops, op) {
+					return errors.New(`"key_ops" has an entry twice, or one that is not a string`)
+				}
+				m.ops = append(m.ops, op)
+				return nil
+			})
+		}
+		return nil
+	})
+	if err != nil {
+		return members{}, fmt.Errorf("jwk: not a JWK: %w", err)
+	}
+	return m, nil
+}
+
+// dropPrivate leaves a public key, and of its operations the one of that half.
+func (m *members) dropPrivate() {
+	for _, name := range []string{"d", "p", "q", "dp", "dq", "qi"} {
+		delete(m.text, name)
+	}
+	if slices.Contains(m.ops, "sign") && !slices.Contains(m.ops, "verify") {
+		m.ops = append(m.ops, "verify")
+	}
+}
+
+func (m *members) key() (Key, error) {
+	a, err := m.algorithm()
+	if err != nil {
+		return Key{}, err
+	}
+	if a.kty != m.text["kty"] || a.crv != m.text["crv"] {
+		return Key{}, fmt.Errorf("jwk: %s does not fit the key type or curve", a.name)
+	}
+	sign, verify, err := m.purpose()
+	if err != nil {
+		return Key{}, err
+	}
+	raw, err := m.material(a)
+	if err != nil {
+		return Key{}, err
+	}
+	loaded, err := a.load(raw)
+	if err != nil {
+		return Key{}, err
+	}
+	if err := m.checkCRT(raw); err != nil {
+		return Key{}, err
+	}
+	id := m.text["kid"]
+	switch {
+	case a.kty == ktySecret && id == "":
+		return Key{}, errors.New(`jwk: an oct key needs a "kid"`)
+	case !sign && !verify, !verify && loaded.signer == nil:
+		return Key{}, errors.New(`jwk: "key_ops" leaves the key no use`)
+	case !verify && a.kty == ktySecret:
+		return Key{}, errors.New(`jwk: "key_ops" of an oct key lacks "verify"`)
+	case !sign:
+		loaded.signer = nil
+	}
+	return newKey(id, a, loaded)
+}
+
+// forSignatures reports whether the key is meant for what is done here.
+func (m *members) forSignatures() bool {
+	_, err := m.algorithm()
+	if err == nil {
+		_, _, err = m.purpose()
+	}
+	return err == nil
+}
+
+// algorithm returns the key's one algorithm.
+func (m *members) algorithm() (algorithm, error) {
+	name, ok := m.text["alg"]
+	switch kty, crv := m.text["kty"], m.text["crv"]; {
+	case ok:
+	case kty == ktyRSA:
+		name = "RS256"
+	case kty == ktyEC && crv == elliptic.P256().Params().Name:
+		name = "ES256"
+	case kty == ktyEC && crv == elliptic.P384().Params().Name:
+		name = "ES384"
+	case kty == ktyEC && crv == elliptic.P521().Params().Name:
+		name = "ES512"
+	case kty == ktyOKP && crv == crvEd25519:
+		name = "EdDSA"
+	case kty == ktySecret:
+		return algorithm{}, errors.New(`jwk: an oct key needs an "alg"`)
+	default:
+		return algorithm{}, errors.New("jwk: the key type or curve is not supported")
+	}
+	a, ok := algorithmNamed(name)
+	if !ok {
+		return algorithm{}, errors.New("jwk: the alg is not supported")
+	}
+	return a, nil
+}
+
+// purpose reads "use" and "key_ops" (RFC 7517 §4.2 and §4.3), which must agree.
+func (m *members) purpose() (sign, verify bool, err error) {
+	if use, ok := m.text["use"]; ok && use != "sig" {
+		return false, false, errors.New(`jwk: "use" is not "sig"`)
+	}
+	if m.ops == nil {
+		return true, true, nil
+	}
+	for _, op := range m.ops {
+		switch op {
+		case "sign":
+			sign = true
+		case "verify":
+			verify = true
+		default:
+			return false, false, errors.New(`jwk: "key_ops" has another operation than "sign" and "verify"`)
+		}
+	}
+	return sign, verify, nil
+}
+
+// material returns what NewKey takes, of the size that the algorithm asks for
+// but not vetted otherwise.
+func (m *members) material(a algorithm) (any, error) {
+	_, private := m.text["d"]
+	switch a.kty {
+	case ktySecret:
+		return m.bytes("k", 0)
+	case ktyRSA:
+		return m.rsa(private)
+	case ktyEC:
+		return m.ecdsa(a, private)
+	}
+	x, err := m.bytes("x", ed25519.PublicKeySize)
+	if err != nil || !private {
+		return ed25519.PublicKey(x), err
+	}
+	seed, err := m.bytes("d", ed25519.SeedSize)
+	if err != nil {
+		return nil, err
+	}
+	return ed25519.PrivateKey(append(seed, x...)), nil
+}
+
+func (m *members) rsa(private bool) (any, error) {
+	n, err := m.integer("n")
+	if err != nil {
+		return nil, err
+	}
+	e, err := m.integer("e")
+	if err != nil {
+		return nil, err
+	}
+	if e.Cmp(big.NewInt(maxRSAExponent)) > 0 {
+		return nil, errors.New("jwk: the RSA exponent is too large")
+	}
+	public := rsa.PublicKey{N: n, E: int(e.Int64())}
+	if !private {
+		return &public, nil
+	}
+	k := &rsa.PrivateKey{PublicKey: public, Primes: make([]*big.Int, 2)}
+	for name, to := range map[string]**big.Int{"d": &k.D, "p": &k.Primes[0], "q": &k.Primes[1]} {
+		if *to, err = m.integer(name); err != nil {
+			return nil, err
+		}
+	}
+	return k, nil
+}
+
+func (m *members) ecdsa(a algorithm, private bool) (any, error) {
+	size := a.coordinateSize()
+	x, err := m.bytes("x", size)
+	if err != nil {
+		return nil, err
+	}
+	y, err := m.bytes("y", size)
+	if err != nil {
+		return nil, err
+	}
+	const uncompressed = 4 // SEC 1 §2.3.3
+	public, err := ecdsa.ParseUncompressedPublicKey(a.curve, append(append([]byte{uncompressed}, x...), y...))
+	if err != nil {
+		return nil, fmt.Errorf("jwk: the EC key is not a point of %s", a.crv)
+	}
+	if !private {
+		return public, nil
+	}
+	d, err := m.bytes("d", size)
+	if err != nil {
+		return nil, err
+	}
+	k, err := ecdsa.ParseRawPrivateKey(a.curve, d)
+	if err != nil {
+		return nil, errors.New("jwk: the EC private key is out of range")
+	}
+	k.PublicKey = *public // whether it belongs is checked as for every key
+	return k, nil
+}
+
+// checkCRT refuses an RSA key whose precomputed members, where it has them, are
+// not those of its primes. They are not used: they are computed anew.
+func (m *members) checkCRT(raw any) error {
+	k, ok := raw.(*rsa.PrivateKey)
+	if !ok {
+		return nil
+	}
+	one := big.NewInt(1)
+	p, q := k.Primes[0], k.Primes[1]
+	for name, want := range map[string]*big.Int{
+		"dp": new(big.Int).Mod(k.D, new(big.Int).Sub(p, one)),
+		"dq": new(big.Int).Mod(k.D, new(big.Int).Sub(q, one)),
+		"qi": new(big.Int).ModInverse(q, p),
+	} {
+		if _, ok := m.text[name]; !ok {
+			continue
+		}
+		got, err := m.integer(name)
+		if err != nil {
+			return err
+		}
+		if want == nil || got.Cmp(want) != 0 {
+			return errors.New("jwk: the members of the RSA private key do not belong together")
+		}
+	}
+	return nil
+}
+
+// bytes decodes a member of that many bytes; of any number if size is 0.
+func (m *members) bytes(name string, size int) ([]byte, error) {
+	s, ok := m.text[name]
+	if !ok {
+		return nil, fmt.Errorf("jwk: %q is missing", name)
+	}
+	b, err := base64.RawURLEncoding.Strict().DecodeString(s)
+	if err != nil || strings.ContainsAny(s, "\r\n") { // which the decoder skips
+		return nil, fmt.Errorf("jwk: %q is not base64url in its canonical form", name)
+	}
+	if size != 0 && len(b) != size {
+		return nil, fmt.Errorf("jwk: %q has %d bytes, want %d", name, len(b), size)
+	}
+	return b, nil
+}
+
+// integer decodes a member of the form Base64urlUInt (RFC 7518 §2).
+func (m *members) integer(name string) (*big.Int, error) {
+	b, err := m.bytes(name, 0)
+	if err != nil {
+		return nil, err
+	}
+	if b[0] == 0 && len(b) > 1 {
+		return nil, fmt.Errorf("jwk: %q has a leading zero", name)
+	}
+	if len(b) > maxRSABits/8 {
+		return nil, fmt.Errorf("jwk: %q is too long", name)
+	}
+	return new(big.Int).SetBytes(b), nil
+}
