@@ -1,0 +1,339 @@
+// Package oauth issues access tokens: it is the token endpoint of a small
+// authorization server (RFC 6749, section 3.2) for one API and its own clients.
+//
+//	server, err := oauth.NewServer(oauth.Config{
+//		Issuer:   "https://api.example.com",
+//		Audience: "api",
+//		Keys:     ring,
+//		Clients:  clients,
+//		Grants:   []oauth.Grant{oauth.ClientCredentials},
+//	})
+//	mux.Handle("POST /token", server.TokenHandler())
+//
+// The tokens are JWTs of the profile of RFC 9068, which package auth/bearer
+// checks. Nothing is granted by default: [Config].Grants names what the server
+// does at all, [Client].Grants what each client may do.
+//
+// # Answers
+//
+// They have the form of RFC 6749, sections 5.1 and 5.2, not that of RFC 9457,
+// since OAuth clients read no other: "error" is one of the codes there, and
+// "error_description" a fixed text. All have Cache-Control: no-store.
+//
+//	400 invalid_request         the request is malformed, or not a form
+//	400 invalid_grant           user name and password are not right, or not now
+//	400 unauthorized_client     the client may not use this grant
+//	400 unsupported_grant_type  the server does not offer this grant
+//	400 invalid_scope           the client or the user may not have this scope
+//	401 invalid_client          the client is unknown, or its secret is wrong
+//	405 invalid_request         the method is not POST
+//	413 invalid_request         the body is over 16 KiB
+//	500 server_error            a store holds something that can't be
+//	503 temporarily_unavailable a store, the lockout or the signing key failed,
+//	                            or too many passwords are being checked
+//
+// The last two codes are not in RFC 6749, which has none for them. A 503 has
+// Retry-After, and counts no failed attempt against anyone.
+//
+// # What must be around it
+//
+// Passwords, secrets and tokens pass through here in the clear, so serve it over
+// TLS only (RFC 6749, section 3.2; transport.RequireHTTPS). Don't let a door
+// before it read the body. The requests that it refuses cost little, but each
+// try of a password costs a hash: set [Config].Lockout, and put a limiter in
+// front.
+package oauth
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/sallyport/sallyport/auth"
+	"github.com/sallyport/sallyport/auth/jwk"
+	"github.com/sallyport/sallyport/auth/password"
+	"github.com/sallyport/sallyport/internal/login"
+	"github.com/sallyport/sallyport/internal/quoted"
+	"github.com/sallyport/sallyport/internal/scope"
+)
+
+// A Grant is a way to get a token, by its name on the wire ("grant_type").
+type Grant string
+
+const (
+	// ClientCredentials lets a client that has a secret get a token for itself
+	// (RFC 6749, section 4.4).
+	ClientCredentials Grant = "client_credentials"
+
+	// Password lets a client trade a user's name and password for a token (RFC
+	// 6749, section 4.3). It is a legacy: "The resource owner password
+	// credentials grant MUST NOT be used", says RFC 9700, section 2.4, and OAuth
+	// 2.1 has dropped it. The client sees the password, users learn to type it
+	// anywhere, and there is no room for a second factor, a passkey or another
+	// identity provider.
+	//
+	// It is still right in one place: a first-party client of your own that
+	// can't do better yet, on its way to the authorization code grant. Never
+	// offer it to a client that someone else wrote.
+	Password Grant = "password"
+)
+
+const (
+	defaultLifetime = 15 * time.Minute
+	longestLifetime = 24 * time.Hour
+
+	// maxSubject bounds a token's "sub", in bytes (RFC 7519 has no bound; OpenID
+	// Connect Core, section 2, has this one).
+	maxSubject = 255
+
+	// ownClientID names the client of a server without Clients.
+	ownClientID = "first-party"
+)
+
+// ClientSubjectPrefix begins the subject of each token that a client got for
+// itself; the client's id follows. Without it, a client registered under the
+// subject of a user would be taken for that user (RFC 9700, section 4.15; RFC
+// 9068, section 5). A user whose subject begins with it gets no token. The bare
+// id is in the claim "client_id".
+const ClientSubjectPrefix = "client:"
+
+// Config holds the settings of a [Server]. Issuer, Audience, Keys and Grants are
+// required.
+type Config struct {
+	// Issuer is the "iss" of the tokens: the https URL of the service, without a
+	// query and fragment (RFC 8414, section 2). Plain http is taken for loopback
+	// hosts only. The bearer door compares it byte by byte.
+	Issuer string
+	// AllowInsecureIssuer takes an Issuer of plain http whatever its host, for
+	// test networks: tokens that pass there can be read and used by everyone on
+	// the way.
+	AllowInsecureIssuer bool
+	// Audience is the "aud" of the tokens: the API that they are for.
+	Audience string
+	// Keys signs the tokens, with the key that is active at the time.
+	Keys *jwk.Ring
+	// TokenLifetime is how long a token is good for, in whole seconds. The
+	// default is 15 minutes, the most 24 hours: a token can't be taken back
+	// without asking a store on each request.
+	TokenLifetime time.Duration
+
+	// Grants are the grants that the server offers. There is no default.
+	Grants []Grant
+
+	// Clients knows the clients. If nil, the server has one client, which is
+	// public, may use Password and no other grant, and may get all the scopes of
+	// its user: the first-party client. Its id is DefaultClient, or
+	// "first-party" if that is empty; requests may name it or no client at all.
+	Clients Clients
+	// DefaultClient is the id of the public client that is meant by a request
+	// which names none. If empty, and Clients is set, such a request is refused.
+	DefaultClient string
+	// Realm is what a refused client is shown in WWW-Authenticate, in printable
+	// ASCII. The default is "token endpoint".
+	Realm string
+
+	// Users, Passwords and Lockout serve the grant Password, which requires the
+	// first two. Share the Hasher with everything else that checks passwords.
+	Users     auth.Users
+	Passwords *password.Hasher
+	// Lockout counts attempts by the subject of the account, or by the name that
+	// was given if there is no such account, and by the client's address. Share
+	// it with the other doors. If nil, nobody is locked out: then a rate limit
+	// must stand before the handler, which RFC 6749, section 4.3.2, demands.
+	Lockout auth.Lockout
+
+	// Logger is told what needs an operator: hashes that could not be upgraded,
+	// and credentials over plain HTTP. The default is slog.Default().
+	Logger *slog.Logger
+}
+
+// A Server issues tokens. It is safe for concurrent use, and has no background
+// work.
+type Server struct {
+	issuer        string
+	audience      string
+	lifetime      time.Duration
+	grants        []Grant
+	clients       Clients
+	defaultClient string
+	challenge     string
+	logins        login.Checker
+	logger        *slog.Logger
+	tls           bool        // the issuer is https
+	warned        atomic.Bool // of plain HTTP
+
+	sign  func(payload []byte) (string, error)
+	decoy Client // stands in where there is no client, so that the work is the same
+}
+
+// NewServer returns a Server. It returns an error that names the field if
+// something is missing, out of its range, or can't work together.
+func NewServer(cfg Config) (*Server, error) {
+	s := &Server{
+		issuer:        cfg.Issuer,
+		audience:      cfg.Audience,
+		lifetime:      cfg.TokenLifetime,
+		grants:        slices.Clone(cfg.Grants),
+		clients:       cfg.Clients,
+		defaultClient: cfg.DefaultClient,
+		logins:        login.Checker{Users: cfg.Users, Passwords: cfg.Passwords, Lockout: cfg.Lockout},
+		logger:        cfg.Logger,
+		tls:           !strings.HasPrefix(strings.ToLower(cfg.Issuer), "http:"),
+	}
+	if s.lifetime == 0 {
+		s.lifetime = defaultLifetime
+	}
+	if cfg.Realm == "" {
+		cfg.Realm = "token endpoint"
+	}
+	s.challenge = "Basic realm=" + quoted.String(cfg.Realm) + `, charset="UTF-8"`
+
+	if err := checkIssuer(cfg.Issuer, cfg.AllowInsecureIssuer); err != nil {
+		return nil, fmt.Errorf("oauth: Config.Issuer %w", err)
+	}
+	switch {
+	case cfg.Audience == "":
+		return nil, errors.New("oauth: Config.Audience is empty")
+	case !isText(cfg.Audience):
+		return nil, errors.New("oauth: Config.Audience has a character that is not allowed")
+	case s.lifetime < time.Second || s.lifetime > longestLifetime || s.lifetime%time.Second != 0:
+		return nil, fmt.Errorf("oauth: Config.TokenLifetime must be whole seconds, from 1s to %v", longestLifetime)
+	case !quoted.Valid(cfg.Realm):
+		return nil, errors.New("oauth: Config.Realm must be printable ASCII")
+	}
+	if err := s.checkGrants(); err != nil {
+		return nil, err
+	}
+	if err := s.checkClients(); err != nil {
+		return nil, err
+	}
+	if err := s.useKeys(cfg.Keys); err != nil {
+		return nil, err
+	}
+	var secret [32]byte
+	_, _ = rand.Read(secret[:]) // never fails: crypto/rand ends the program instead
+	s.decoy = Client{SecretHash: hashSecret(base64.RawURLEncoding.EncodeToString(secret[:]))}
+	return s, nil
+}
+
+func (s *Server) checkGrants() error {
+	if len(s.grants) == 0 {
+		return errors.New("oauth: Config.Grants is empty: name what the server shall grant")
+	}
+	for _, g := range s.grants {
+		if !g.known() {
+			return fmt.Errorf("oauth: Config.Grants: %q is not supported", g)
+		}
+	}
+	switch offered := slices.Contains(s.grants, Password); {
+	case offered && s.logins.Users == nil:
+		return errors.New("oauth: Config.Users is nil, but Config.Grants has Password")
+	case offered && s.logins.Passwords == nil:
+		return errors.New("oauth: Config.Passwords is nil, but Config.Grants has Password")
+	}
+	return nil
+}
+
+// checkClients checks what can be known of the clients without asking a store
+// that may not be there yet.
+func (s *Server) checkClients() error {
+	if id := s.defaultClient; id != "" && !isID(id) {
+		return errors.New("oauth: Config.DefaultClient is not a client id")
+	}
+	if s.clients == nil {
+		if slices.Contains(s.grants, ClientCredentials) {
+			return errors.New("oauth: Config.Clients is nil, but Config.Grants has ClientCredentials")
+		}
+		if s.defaultClient == "" {
+			s.defaultClient = ownClientID
+		}
+		s.clients = ownClient(s.defaultClient)
+		return nil
+	}
+	m, ok := s.clients.(*MemoryClients)
+	if ok && m == nil {
+		return errors.New("oauth: Config.Clients is a nil *MemoryClients")
+	}
+	if ok && s.defaultClient != "" {
+		c, known := m.clients[s.defaultClient]
+		if !known {
+			return errors.New("oauth: Config.DefaultClient is not in Config.Clients")
+		}
+		if !c.Public {
+			return errors.New("oauth: Config.DefaultClient is not a public client")
+		}
+	}
+	return nil
+}
+
+// useKeys makes keys sign the tokens. It signs once, so that a key which can't
+// is an error now rather than at the first login.
+func (s *Server) useKeys(keys *jwk.Ring) error {
+	if keys == nil {
+		return errors.New("oauth: Config.Keys is nil")
+	}
+	s.sign = func(payload []byte) (string, error) { return keys.Active().SignCompact(tokenType, payload) }
+	if _, err := s.sign([]byte("{}")); err != nil {
+		return fmt.Errorf("oauth: Config.Keys: the active key can't sign: %w", err)
+	}
+	return nil
+}
+
+// warnOfPlainHTTP says once that credentials came in the clear, except where the
+// issuer's own URL says that they shall.
+func (s *Server) warnOfPlainHTTP(r *http.Request) {
+	if r.TLS != nil || !s.tls || s.warned.Load() {
+		return
+	}
+	if settled := scope.From(r.Context()); settled != nil && settled.Scheme == "https" {
+		return
+	}
+	if s.warned.CompareAndSwap(false, true) {
+		s.log().WarnContext(r.Context(), "oauth: credentials came over plain HTTP; put transport.RequireHTTPS in front, and behind a proxy that ends TLS a transport.ClientIP")
+	}
+}
+
+func (s *Server) log() *slog.Logger {
+	if s.logger != nil {
+		return s.logger
+	}
+	return slog.Default()
+}
+
+func (g Grant) known() bool { return g == Password || g == ClientCredentials }
+
+// checkIssuer returns an error that goes on after the name of the field.
+func checkIssuer(issuer string, insecure bool) error {
+	if issuer == "" {
+		return errors.New("is empty")
+	}
+	u, err := url.Parse(issuer)
+	switch {
+	case err != nil || u.Host == "" || u.Hostname() == "" || !quoted.Valid(issuer) || strings.ContainsAny(issuer, " \"\\"):
+		return errors.New("is not an absolute URL")
+	case u.User != nil || strings.ContainsAny(issuer, "?#"):
+		return errors.New("must not have a user, query or fragment")
+	case u.Scheme == "https":
+		return nil
+	case u.Scheme == "http" && (insecure || isLoopback(u.Hostname())):
+		return nil
+	}
+	return errors.New("must be an https URL (http only for loopback hosts, or with AllowInsecureIssuer)")
+}
+
+func isLoopback(host string) bool {
+	if strings.EqualFold(host, "localhost") {
+		return true
+	}
+	addr, err := netip.ParseAddr(host)
+	return err == nil && addr.IsLoopback()
+}
