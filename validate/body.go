@@ -1,0 +1,205 @@
+package validate
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"reflect"
+	"strings"
+	"sync"
+
+	httperr "github.com/sallyport/sallyport/errors"
+	"github.com/sallyport/sallyport/internal/bodylimit"
+	"github.com/sallyport/sallyport/internal/strictjson"
+)
+
+const (
+	jsonType = "application/json"
+	formType = "application/x-www-form-urlencoded"
+)
+
+// decoders are reused with their buffers.
+var decoders = sync.Pool{New: func() any { return new(decoder) }}
+
+// firstBuffer is the size of the buffer that a declared length can claim, and
+// maxKept that of the largest which is kept for another request.
+const firstBuffer, maxKept = 16 << 10, 64 << 10
+
+// release gives d back, emptied of all that came from the request.
+func (d *decoder) release() {
+	clear(d.buf)
+	if cap(d.buf) > maxKept {
+		d.buf = nil
+	}
+	clear(d.values)
+	*d = decoder{buf: d.buf[:0], path: d.path[:0], values: d.values[:0]}
+	decoders.Put(d)
+}
+
+// decode fills v, the T itself, from r, and checks its rules.
+func (p *plan) decode(w http.ResponseWriter, r *http.Request, lim *limits, v reflect.Value) (err error) {
+	d := decoders.Get().(*decoder)
+	d.lim = lim
+	// A panic of a rule or of an UnmarshalJSON is the server's fault, and must
+	// not be the end of a server that has no Recover above.
+	defer func() {
+		if cause := recover(); cause != nil {
+			if cause == http.ErrAbortHandler { // from the body, which is another door's
+				panic(cause)
+			}
+			err = fmt.Errorf("validate: decoding %s panicked: %v", typeName(p.typ), cause)
+			return // d may be in any state
+		}
+		d.release()
+	}()
+
+	if p.json != nil || p.form {
+		if err := p.acceptable(w, r, lim); err != nil {
+			return err
+		}
+	}
+	if len(p.params) > 0 || lim.refuseUnknownQuery {
+		d.prepare(p)
+		d.params(p, r, v)
+	}
+	switch {
+	case p.json != nil:
+		if err := d.read(w, r); err != nil {
+			return err
+		}
+		c, err := strictjson.Read(d.buf, strictjson.Limits{
+			Depth: lim.depth, Members: lim.items, Items: lim.items, Values: lim.values,
+			Bytes: len(d.buf) + 1, FoldNames: true,
+		})
+		if err != nil {
+			var e *strictjson.Error
+			errors.As(err, &e)
+			return malformed(e)
+		}
+		d.body(&c, p.json, v)
+	case p.form && r.PostForm != nil: // someone above has read it
+		d.postForm(p, r, v)
+	case p.form:
+		if err := d.read(w, r); err != nil {
+			return err
+		}
+		d.form(p, v)
+	}
+	if len(d.fields) > 0 {
+		return invalid(d.fields)
+	}
+	return p.rules.check(r.Context(), v)
+}
+
+// body decodes the whole body. Null is nothing but where anything is taken: a
+// handler that asks for a *T should not get nil.
+func (d *decoder) body(c *strictjson.Cursor, n *node, v reflect.Value) {
+	if n.kind == pointerNode && c.Kind() == strictjson.Null {
+		d.wrong(n)
+		return
+	}
+	d.json(c, n, v)
+}
+
+// acceptable refuses by the header alone what need not be read.
+func (p *plan) acceptable(w http.ResponseWriter, r *http.Request, lim *limits) error {
+	for _, line := range r.Header["Content-Encoding"] {
+		for coding := range strings.SplitSeq(line, ",") {
+			if coding = strings.TrimSpace(coding); coding != "" && !strings.EqualFold(coding, "identity") {
+				return encoded()
+			}
+		}
+	}
+	types := r.Header["Content-Type"]
+	if len(types) == 0 && empty(r) {
+		return bodyRequired()
+	}
+	if p.form {
+		if !isForm(types) {
+			return unsupported(formType)
+		}
+	} else if !isJSON(types) {
+		return unsupported(jsonType)
+	}
+	if r.ContentLength > lim.bytes {
+		bodylimit.Abandon(w, r)
+		return tooLarge(lim.bytes)
+	}
+	return nil
+}
+
+func empty(r *http.Request) bool {
+	return r.Body == nil || r.Body == http.NoBody || r.ContentLength == 0 && len(r.TransferEncoding) == 0
+}
+
+func isJSON(types []string) bool {
+	if len(types) == 1 && (types[0] == jsonType || types[0] == jsonType+"; charset=utf-8") {
+		return true
+	}
+	media, ok := mediaType(types)
+	return ok && (media == jsonType || strings.HasPrefix(media, "application/") && strings.HasSuffix(media, "+json"))
+}
+
+func isForm(types []string) bool {
+	media, ok := mediaType(types)
+	return ok && media == formType
+}
+
+// mediaType returns the one media type there is, if its charset is UTF-8.
+func mediaType(types []string) (string, bool) {
+	if len(types) != 1 {
+		return "", false
+	}
+	media, params, err := mime.ParseMediaType(types[0])
+	if err != nil {
+		return "", false
+	}
+	charset, ok := params["charset"]
+	return media, !ok || strings.EqualFold(charset, "utf-8")
+}
+
+// read reads the body into d.buf.
+func (d *decoder) read(w http.ResponseWriter, r *http.Request) error {
+	if r.Body == nil {
+		return nil
+	}
+	// The declared length is a claim: memory follows what really came, four
+	// times as much each time, and the reader, not the claim, is the bound.
+	most := d.lim.bytes + 1
+	if r.ContentLength >= 0 {
+		most = r.ContentLength + 1 // one more than is needed, to see the end
+	}
+	if size := min(most, firstBuffer); int64(cap(d.buf)) < size {
+		d.buf = make([]byte, 0, size)
+	}
+	b := d.buf[:0]
+	from := bodylimit.Limit(w, r, d.lim.bytes)
+	for {
+		if len(b) == cap(b) {
+			next := make([]byte, len(b), max(min(4*int64(cap(b)), most), int64(cap(b))+firstBuffer))
+			copy(next, b)
+			b = next
+		}
+		n, err := from.Read(b[len(b):cap(b)])
+		b = b[:len(b)+n]
+		d.buf = b
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return readError(err)
+		}
+	}
+}
+
+// readError tells a body that is too large, by our limit or that of a door
+// above, from one that ended early.
+func readError(err error) *httperr.Problem {
+	var e *http.MaxBytesError
+	if errors.As(err, &e) {
+		return tooLarge(e.Limit)
+	}
+	return unreadable(err)
+}

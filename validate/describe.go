@@ -1,0 +1,149 @@
+package validate
+
+import (
+	"reflect"
+	"strconv"
+	"strings"
+)
+
+// A Rule is what is asked of one input, as the documentation of an API tells
+// it. It marshals to JSON.
+type Rule struct {
+	// Location is "body", "query", "path", "header", "form" or "cookie".
+	Location string `json:"location"`
+	// Path is the JSON Pointer of the input, with "*" for the index of an
+	// element or the name of a map's member: "/items/*/price".
+	Path string `json:"path"`
+	// Type is "string", "integer", "number", "boolean", "array", "object" or
+	// "any"; for types that decode themselves, "other".
+	Type string `json:"type"`
+	// Rules are those of the validate tag, "gt=0", with the other fields they
+	// name as the client knows them.
+	Rules []string `json:"rules,omitempty"`
+}
+
+// Rules lists what is accepted, each input once, parameters first, in the order
+// of T's fields. A type inside itself is listed once. Rules that Config.Setup
+// registers for whole structs are not listed.
+func (v *Validator[T]) Rules() []Rule {
+	l := lister{open: map[reflect.Type]bool{}}
+	for _, p := range v.plan.params {
+		one := typeOf(p.node)
+		if p.node.typ == durationType {
+			one = "string"
+		}
+		t := one
+		if p.slice {
+			t = "array"
+		}
+		own, each := split(p.parent, p.rules)
+		l.rules = append(l.rules, Rule{Location: p.source, Path: p.pointer, Type: t, Rules: own})
+		if p.slice {
+			own, _ = split(p.parent, each)
+			l.rules = append(l.rules, Rule{Location: p.source, Path: p.pointer + "/*", Type: one, Rules: own})
+		}
+	}
+	if n := v.plan.json; n != nil {
+		if n.kind == structNode {
+			l.members(n, "")
+		} else {
+			l.node(n, "", nil, "")
+		}
+	}
+	return l.rules
+}
+
+type lister struct {
+	rules []Rule
+	open  map[reflect.Type]bool
+}
+
+func (l *lister) node(n *node, path string, parent reflect.Type, rules string) {
+	for n.kind == pointerNode {
+		n = n.elem
+	}
+	own, each := split(parent, rules)
+	l.rules = append(l.rules, Rule{Location: body, Path: path, Type: typeOf(n), Rules: own})
+	switch n.kind {
+	case sliceNode, arrayNode, mapNode:
+		l.node(n.elem, path+"/*", parent, each)
+	case structNode:
+		l.members(n, path)
+	}
+}
+
+func (l *lister) members(n *node, path string) {
+	if l.open[n.typ] {
+		return
+	}
+	l.open[n.typ] = true
+	for _, m := range n.object.fields {
+		l.node(m.node, path+m.pointer, m.parent, m.rules)
+	}
+	delete(l.open, n.typ)
+}
+
+// split returns the rules before the first "dive", and the tag after it, less
+// the rules for keys.
+func split(parent reflect.Type, tag string) (own []string, each string) {
+	before, after, _ := strings.Cut(","+tag+",", ",dive,")
+	if rest, ok := strings.CutPrefix(after, "keys,"); ok {
+		_, after, _ = strings.Cut(","+rest, ",endkeys,")
+	}
+	for rule := range strings.SplitSeq(strings.Trim(before, ","), ",") {
+		if rule != "" {
+			own = append(own, onWire(parent, rule))
+		}
+	}
+	return own, strings.Trim(after, ",")
+}
+
+// onWire replaces the Go names of other fields in a rule's parameter.
+func onWire(parent reflect.Type, rule string) string {
+	name, param, ok := strings.Cut(rule, "=")
+	switch {
+	case !ok:
+		return rule
+	case name == "unique" || name == "validateFn":
+		return name
+	}
+	args := words.FindAllString(param, -1)
+	step := 1
+	if strings.HasSuffix(name, "_if") || strings.HasSuffix(name, "_unless") {
+		step = 2 // names and values by turns
+	}
+	if _, names := crossed(parent, name, args); len(names) == 0 {
+		return rule
+	}
+	for i := 0; i < len(args); i += step {
+		if wire := wireName(parent, args[i]); wire != "" {
+			args[i] = wire
+		} else {
+			args[i] = "field " + strconv.Itoa(i/step+1)
+		}
+	}
+	return name + "=" + strings.Join(args, " ")
+}
+
+func typeOf(n *node) string {
+	for n.kind == pointerNode {
+		n = n.elem
+	}
+	switch n.kind {
+	case boolNode:
+		return "boolean"
+	case intNode, uintNode:
+		return "integer"
+	case floatNode, numberNode:
+		return "number"
+	case stringNode, timeNode, bytesNode, textNode:
+		return "string"
+	case sliceNode, arrayNode:
+		return "array"
+	case mapNode, structNode:
+		return "object"
+	case anyNode:
+		return "any"
+	}
+	return "other"
+}

@@ -1,0 +1,306 @@
+package validate
+
+import (
+	"encoding"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/textproto"
+	"reflect"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/go-playground/validator/v10"
+
+	"github.com/sallyport/sallyport/internal/strictjson"
+)
+
+// A plan is all that can be known of a T before the first request.
+type plan struct {
+	typ reflect.Type
+
+	json   *node // what the body is decoded into; nil if it isn't JSON
+	params []param
+	form   bool // some of params come from a form
+	query  map[string]int
+	forms  map[string]int // by name, index into params
+
+	rules *rules
+}
+
+// The places fields are bound from, as answers name them.
+const (
+	body   = "body"
+	query  = "query"
+	path   = "path"
+	header = "header"
+	form   = "form"
+	cookie = "cookie"
+)
+
+// compile checks typ and its rules. All errors of the fields are joined.
+func compile(typ reflect.Type, setup func(*validator.Validate) error) (*plan, error) {
+	c := &compiler{nodes: map[reflect.Type]*node{}}
+	p := &plan{typ: typ, query: map[string]int{}, forms: map[string]int{}}
+	switch {
+	case typ.Kind() == reflect.Struct && !opaque(typ):
+		p.fields(c)
+	default:
+		if typ.Kind() == reflect.Struct {
+			c.noParams(typ)
+		}
+		p.json = c.node(typ, typeName(typ))
+	}
+	if len(c.errs) > 0 {
+		return nil, errors.Join(c.errs...)
+	}
+	var err error
+	if p.rules, err = newRules(typ, setup); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// fields makes the plan for a struct.
+func (p *plan) fields(c *compiler) {
+	name := typeName(p.typ)
+	fields := c.flatten(p.typ, name, nil, map[reflect.Type]bool{})
+	object := &object{names: map[string]int{}, folded: map[string]bool{}}
+	seen := map[string]string{}
+	for _, f := range fields {
+		id := f.tag.source + " " + f.tag.name
+		switch f.tag.source {
+		case body:
+			object.add(c, f)
+			continue
+		case header:
+			id = f.tag.source + " " + textproto.CanonicalMIMEHeaderKey(f.tag.name)
+		}
+		if other, ok := seen[id]; ok {
+			c.fail(f.where, "is bound from the same %s as %s", id, other)
+			continue
+		}
+		seen[id] = f.where
+		pa, err := newParam(f)
+		if err != nil {
+			c.fail(f.where, "%v", err)
+			continue
+		}
+		switch pa.source {
+		case query:
+			p.query[pa.name] = len(p.params)
+		case form:
+			p.forms[pa.name] = len(p.params)
+			p.form = true
+		}
+		p.params = append(p.params, pa)
+	}
+	if len(object.fields) > 0 {
+		p.json = &node{kind: structNode, typ: p.typ, object: object, want: "must be an object"}
+	}
+	if p.json != nil && p.form {
+		c.fail(name, "has both json and form fields, but a request has one body")
+	}
+	if len(fields) == 0 && len(c.errs) == 0 {
+		c.fail(name, "has no field that is bound from anything")
+	}
+}
+
+// A compiler gathers what is wrong.
+type compiler struct {
+	nodes map[reflect.Type]*node
+	errs  []error
+}
+
+func (c *compiler) fail(where, format string, args ...any) {
+	c.errs = append(c.errs, fmt.Errorf("validate: %s: %s", where, fmt.Sprintf(format, args...)))
+}
+
+// A boundField is a field that is bound from somewhere, found in a struct or in
+// one that is embedded in it.
+type boundField struct {
+	where string // "Order.Items", for errors
+	tag   tag
+	index []int
+	typ   reflect.Type
+
+	parent reflect.Type // the struct that declares it
+	rules  string
+}
+
+// flatten returns t's fields, with those of embedded structs in their place.
+func (c *compiler) flatten(t reflect.Type, where string, index []int, inside map[reflect.Type]bool) []boundField {
+	if inside[t] {
+		c.fail(where, "embeds itself")
+		return nil
+	}
+	inside[t] = true
+	defer delete(inside, t)
+	var fields []boundField
+	for i := range t.NumField() {
+		f := t.Field(i)
+		at := where + "." + f.Name
+		tag, err := parseTag(f)
+		if err != nil {
+			c.fail(at, "%v", err)
+			continue
+		}
+		here := append(slices.Clip(index), i)
+		if f.Anonymous && !tag.present {
+			if s, ok := embedded(f); ok {
+				if f.Type.Kind() == reflect.Pointer && !f.IsExported() {
+					c.fail(at, "is an embedded pointer to an unexported struct, which can't be set")
+					continue
+				}
+				fields = append(fields, c.flatten(s, at, here, inside)...)
+				continue
+			}
+		}
+		rules := f.Tag.Get("validate")
+		ruled := rules != "" && rules != "-"
+		switch {
+		case !f.IsExported():
+			if tag.source != "" {
+				c.fail(at, "is unexported, so it can't be bound")
+			}
+			if ruled {
+				c.fail(at, "is unexported, so its rules are not checked")
+			}
+		case tag.source != "":
+			fields = append(fields, boundField{where: at, tag: tag, index: here, typ: f.Type, parent: t, rules: rules})
+		case tag.present: // "-"
+			if ruled || rules != "-" && hasRules(f.Type) {
+				c.fail(at, `has rules but is bound from nothing; tag it validate:"-"`)
+			}
+		default:
+			c.fail(at, `is exported but has no json, query, path, header, form or cookie tag; tag it json:"-" to leave it alone`)
+		}
+	}
+	return fields
+}
+
+// noParams refuses parameters in a struct that decodes itself.
+func (c *compiler) noParams(t reflect.Type) {
+	for i := range t.NumField() {
+		f := t.Field(i)
+		tag, err := parseTag(f)
+		if err != nil || tag.source != "" && tag.source != body {
+			c.fail(typeName(t)+"."+f.Name, "is never bound, since %s has an UnmarshalJSON or UnmarshalText of its own", typeName(t))
+		}
+	}
+}
+
+// embedded returns the struct whose fields f promotes.
+func embedded(f reflect.StructField) (reflect.Type, bool) {
+	t := f.Type
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	return t, t.Kind() == reflect.Struct && !opaque(t)
+}
+
+// A tag says where a field is bound from.
+type tag struct {
+	present bool   // there is a tag of a source, "-" included
+	source  string // empty: the field is left alone
+	name    string
+	quoted  bool // json:",string"
+}
+
+var sources = [...]struct{ key, source string }{
+	{"json", body},
+	{"query", query},
+	{"path", path},
+	{"header", header},
+	{"form", form},
+	{"cookie", cookie},
+}
+
+func parseTag(f reflect.StructField) (tag, error) {
+	var t tag
+	key := ""
+	for _, s := range sources {
+		value, ok := f.Tag.Lookup(s.key)
+		if !ok {
+			continue
+		}
+		t.present = true
+		if value == "-" {
+			continue
+		}
+		if t.source != "" {
+			return tag{}, fmt.Errorf("is bound from both %s and %s", key, s.key)
+		}
+		key = s.key
+		var options string
+		t.source = s.source
+		t.name, options, _ = strings.Cut(value, ",")
+		if s.source == body {
+			if t.name == "" {
+				t.name = f.Name // as in encoding/json
+			}
+			t.quoted = slices.Contains(strings.Split(options, ","), "string")
+		} else if options != "" {
+			return tag{}, fmt.Errorf("has a %s tag with the option %q, which means nothing here", s.key, options)
+		}
+		if !validName(s.source, t.name) {
+			return tag{}, fmt.Errorf("has a %s tag whose name %q can't be used", s.key, t.name)
+		}
+	}
+	return t, nil
+}
+
+// validName reports whether name can come from source.
+func validName(source, name string) bool {
+	if name == "" || !utf8.ValidString(name) {
+		return false
+	}
+	switch source {
+	case body: // encoding/json takes no others, so a client in Go could not send them
+		return !strings.ContainsFunc(name, func(c rune) bool {
+			return !strings.ContainsRune("!#$%&()*+-./:;<=>?@[]^_{|}~ ", c) && !unicode.IsLetter(c) && !unicode.IsDigit(c)
+		})
+	case header:
+		switch textproto.CanonicalMIMEHeaderKey(name) {
+		case "Host", "Trailer", "Transfer-Encoding": // net/http keeps these elsewhere
+			return false
+		}
+		return token(name)
+	case cookie:
+		return token(name)
+	}
+	return !strings.ContainsFunc(name, unicode.IsControl)
+}
+
+// token reports whether name is a token (RFC 9110, section 5.6.2).
+func token(name string) bool {
+	return !strings.ContainsFunc(name, func(c rune) bool {
+		return c <= ' ' || c >= 0x7f || strings.ContainsRune(`"(),/:;<=>?@[\]{}`, c)
+	})
+}
+
+var (
+	jsonUnmarshaler = reflect.TypeFor[json.Unmarshaler]()
+	textUnmarshaler = reflect.TypeFor[encoding.TextUnmarshaler]()
+)
+
+// opaque reports whether values of type t decode themselves.
+func opaque(t reflect.Type) bool {
+	p := reflect.PointerTo(t)
+	return p.Implements(jsonUnmarshaler) || p.Implements(textUnmarshaler)
+}
+
+// typeName is how errors of construction name t.
+func typeName(t reflect.Type) string {
+	switch {
+	case t.Name() != "":
+		return t.Name()
+	case t.Kind() == reflect.Struct:
+		return "struct"
+	}
+	return t.String()
+}
+
+func pointer(name string) string { return "/" + strictjson.EscapePointer(name) }

@@ -1,0 +1,208 @@
+package validate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+
+	"github.com/go-playground/validator/v10"
+
+	httperr "github.com/sallyport/sallyport/errors"
+)
+
+// rules check a decoded T.
+type rules struct {
+	v    *validator.Validate
+	typ  reflect.Type
+	dive string // how to reach the structs in a T that is a slice or map
+	none bool   // nothing has a rule
+}
+
+// newRules makes the rules of typ and tries all of them, since the validator
+// panics on what it can't do, and then only once a request comes by.
+func newRules(typ reflect.Type, setup func(*validator.Validate) error) (*rules, error) {
+	r := &rules{v: validator.New(validator.WithRequiredStructEnabled()), typ: typ}
+	if setup != nil {
+		if err := setup(r.v); err != nil {
+			return nil, fmt.Errorf("validate: Config.Setup: %w", err)
+		}
+	}
+	r.v.SetTagName("validate") // the tags that are checked below are the ones that hold
+	inner := typ
+	var dive []string
+	for isList(inner) {
+		inner = deref(deref(inner).Elem())
+		dive = append(dive, "dive")
+	}
+	r.dive = strings.Join(dive, ",")
+	inner = deref(inner)
+	// With a Setup there may be rules that no tag shows.
+	r.none = !isStruct(inner) || setup == nil && !hasRules(inner)
+	if r.none {
+		return r, nil
+	}
+	t := &trial{v: r.v, seen: map[reflect.Type]bool{}}
+	if isStruct(deref(typ)) {
+		t.top = sample(deref(typ), 0)
+	}
+	t.structure(inner, typeName(inner))
+	if len(t.errs) == 0 {
+		for _, v := range []reflect.Value{reflect.New(typ), addressable(sample(typ, 0))} {
+			if cause := try(func() { _ = r.run(context.Background(), v.Elem()) }); cause != nil {
+				t.fail(typeName(typ), "its rules can't be checked: %v", cause)
+				break
+			}
+		}
+	}
+	return r, errors.Join(t.errs...)
+}
+
+func addressable(v reflect.Value) reflect.Value {
+	p := reflect.New(v.Type())
+	p.Elem().Set(v)
+	return p
+}
+
+// check returns a problem with all the rules that v breaks.
+func (r *rules) check(ctx context.Context, v reflect.Value) error {
+	if r.none {
+		return nil
+	}
+	err := r.run(ctx, v)
+	if err == nil {
+		return nil
+	}
+	var broken validator.ValidationErrors
+	if !errors.As(err, &broken) {
+		return fmt.Errorf("validate: %w", err)
+	}
+	fields := make([]httperr.Field, 0, min(len(broken), maxFields))
+	for _, b := range broken[:min(len(broken), maxFields)] {
+		at := r.locate(b.StructNamespace())
+		fields = append(fields, httperr.Field{
+			Pointer: at.pointer, Location: at.location, Code: ruleName(b.Tag()), Detail: message(b, at.parent),
+		})
+	}
+	return failed(fields)
+}
+
+func (r *rules) run(ctx context.Context, v reflect.Value) error {
+	if r.dive != "" {
+		return r.v.VarCtx(ctx, v.Addr().Interface(), r.dive)
+	}
+	if v.Kind() == reflect.Pointer {
+		if v.IsNil() {
+			return nil
+		}
+		return r.v.StructCtx(ctx, v.Interface())
+	}
+	return r.v.StructCtx(ctx, v.Addr().Interface())
+}
+
+// A place is where a field is, as the client knows it.
+type place struct {
+	pointer, location string
+	parent            reflect.Type // the struct the field is in
+}
+
+// locate turns the validator's namespace of Go names, "Order.Items[0].Price",
+// into a place. It walks the types rather than wire names, which may have dots
+// and brackets in them. It stops where a map's key stands, as that is
+// the client's choice.
+func (r *rules) locate(namespace string) place {
+	at := place{location: body}
+	t := deref(r.typ)
+	if t.Kind() == reflect.Struct {
+		at.parent = t
+		if name := t.Name(); name != "" {
+			namespace = strings.TrimPrefix(namespace, name+".")
+		}
+	}
+	for namespace != "" {
+		if namespace[0] == '[' {
+			index, rest, _ := strings.Cut(namespace[1:], "]")
+			if t.Kind() != reflect.Slice && t.Kind() != reflect.Array {
+				return at
+			}
+			at.pointer += "/" + index
+			t, namespace = deref(t.Elem()), strings.TrimPrefix(rest, ".")
+			continue
+		}
+		end := strings.IndexAny(namespace, ".[")
+		if end < 0 {
+			end = len(namespace)
+		}
+		if t.Kind() != reflect.Struct {
+			return at
+		}
+		f, ok := directField(t, namespace[:end])
+		if !ok {
+			return at
+		}
+		at.parent = t
+		if tag, err := parseTag(f); err == nil && tag.source != "" {
+			at.location = tag.source
+			at.pointer += pointer(tag.name)
+		}
+		t, namespace = deref(f.Type), strings.TrimPrefix(namespace[end:], ".")
+	}
+	return at
+}
+
+func directField(t reflect.Type, name string) (reflect.StructField, bool) {
+	for i := range t.NumField() {
+		if f := t.Field(i); f.Name == name {
+			return f, true
+		}
+	}
+	return reflect.StructField{}, false
+}
+
+func deref(t reflect.Type) reflect.Type {
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	return t
+}
+
+// isStruct reports whether the validator looks into a t.
+func isStruct(t reflect.Type) bool {
+	return t.Kind() == reflect.Struct && !t.ConvertibleTo(timeType)
+}
+
+func isList(t reflect.Type) bool {
+	switch deref(t).Kind() {
+	case reflect.Slice, reflect.Array, reflect.Map:
+		return true
+	}
+	return false
+}
+
+// hasRules reports whether any field in or below t has a rule.
+func hasRules(t reflect.Type) bool {
+	return rulesBelow(t, map[reflect.Type]bool{})
+}
+
+func rulesBelow(t reflect.Type, seen map[reflect.Type]bool) bool {
+	t = deref(t)
+	for isList(t) {
+		t = deref(t.Elem())
+	}
+	if !isStruct(t) || seen[t] {
+		return false
+	}
+	seen[t] = true
+	for i := range t.NumField() {
+		f := t.Field(i)
+		rules := f.Tag.Get("validate")
+		if !f.IsExported() && !f.Anonymous || rules == "-" {
+			continue
+		}
+		if rules != "" || rulesBelow(f.Type, seen) {
+			return true
+		}
+	}
+	return false
+}

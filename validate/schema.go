@@ -1,0 +1,212 @@
+package validate
+
+import (
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"strconv"
+	"time"
+
+	"github.com/sallyport/sallyport/internal/strictjson"
+)
+
+type kind uint8
+
+const (
+	anyNode     kind = iota + 1 // an empty interface
+	boolNode                    //
+	intNode                     //
+	uintNode                    //
+	floatNode                   //
+	stringNode                  //
+	numberNode                  // json.Number
+	bytesNode                   // []byte, as base64
+	timeNode                    // time.Time
+	rawNode                     // has UnmarshalJSON
+	textNode                    // has UnmarshalText
+	sliceNode                   //
+	arrayNode                   // of exactly typ.Len() elements
+	mapNode                     // with string keys
+	pointerNode                 //
+	structNode                  //
+)
+
+// A node says how JSON becomes a value of one type.
+type node struct {
+	kind   kind
+	typ    reflect.Type
+	elem   *node   // of sliceNode, arrayNode, mapNode, pointerNode
+	object *object // of structNode
+	want   string  // what is sent, for answers: "must be a string"
+}
+
+// An object is the members of a structNode.
+type object struct {
+	fields []member
+	names  map[string]int
+	folded map[string]bool
+}
+
+// A member is one known member.
+type member struct {
+	name    string
+	pointer string // "/name", escaped
+	index   []int
+	node    *node
+	quoted  bool
+
+	parent reflect.Type
+	rules  string
+}
+
+// find returns the index of the member with exactly that name, or -1. next is
+// the one that is likely, as members mostly come in their declared order.
+func (o *object) find(name strictjson.Name, next int) int {
+	if !name.Escaped {
+		if next < len(o.fields) && o.fields[next].name == string(name.Raw) {
+			return next
+		}
+		if i, ok := o.names[string(name.Raw)]; ok {
+			return i
+		}
+		return -1
+	}
+	if i, ok := o.names[name.String()]; ok {
+		return i
+	}
+	return -1
+}
+
+// resembles reports whether name differs from a known name only in case.
+func (o *object) resembles(name strictjson.Name) bool {
+	return o.folded[strictjson.FoldName(name.String())]
+}
+
+func (o *object) add(c *compiler, f boundField) {
+	folded := strictjson.FoldName(f.tag.name)
+	if o.folded[folded] {
+		c.fail(f.where, "has the name %q, which another field has, but perhaps for its case", f.tag.name)
+		return
+	}
+	n := c.node(f.typ, f.where)
+	if n == nil {
+		return
+	}
+	o.folded[folded] = true
+	o.names[f.tag.name] = len(o.fields)
+	o.fields = append(o.fields, member{
+		name: f.tag.name, pointer: pointer(f.tag.name), index: f.index, node: n,
+		quoted: f.tag.quoted && quotable(n), parent: f.parent, rules: f.rules,
+	})
+}
+
+// quotable reports whether the option "string" means anything for n, as in
+// encoding/json.
+func quotable(n *node) bool {
+	if n.kind == pointerNode {
+		n = n.elem
+	}
+	switch n.kind {
+	case boolNode, intNode, uintNode, floatNode, stringNode:
+		return true
+	}
+	return false
+}
+
+var (
+	timeType   = reflect.TypeFor[time.Time]()
+	numberType = reflect.TypeFor[json.Number]()
+)
+
+// node returns how JSON becomes a t, or nil after failing.
+func (c *compiler) node(t reflect.Type, where string) *node {
+	if n, ok := c.nodes[t]; ok { // also a type that is inside itself
+		return n
+	}
+	n := &node{typ: t}
+	c.nodes[t] = n
+	switch p := reflect.PointerTo(t); {
+	case t == timeType:
+		n.kind, n.want = timeNode, "must be a date and time as in RFC 3339"
+	case t == numberType:
+		n.kind, n.want = numberNode, "must be a number"
+	case t.Kind() != reflect.Pointer && t.Kind() != reflect.Interface && p.Implements(jsonUnmarshaler):
+		n.kind, n.want = rawNode, "is not in the expected form"
+	case t.Kind() != reflect.Pointer && t.Kind() != reflect.Interface && p.Implements(textUnmarshaler):
+		n.kind, n.want = textNode, "is not a string in the expected form"
+	default:
+		c.plain(n, where)
+	}
+	if n.kind == 0 {
+		return nil
+	}
+	return n
+}
+
+// plain fills in n for a type that doesn't decode itself.
+func (c *compiler) plain(n *node, where string) {
+	t := n.typ
+	switch t.Kind() {
+	case reflect.Bool:
+		n.kind, n.want = boolNode, "must be true or false"
+	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
+		n.kind, n.want = intNode, wantInteger(t)
+	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64, reflect.Uintptr:
+		n.kind, n.want = uintNode, wantInteger(t)
+	case reflect.Float32, reflect.Float64:
+		n.kind, n.want = floatNode, "must be a number"
+	case reflect.String:
+		n.kind, n.want = stringNode, "must be a string"
+	case reflect.Interface:
+		if t.NumMethod() > 0 {
+			c.fail(where, "is of the interface type %s, which JSON can't be decoded into", t)
+			return
+		}
+		n.kind, n.want = anyNode, "has a number that is out of range"
+	case reflect.Pointer:
+		n.kind = pointerNode
+		n.elem = c.node(t.Elem(), where)
+	case reflect.Slice:
+		if t.Elem().Kind() == reflect.Uint8 && !opaque(t.Elem()) {
+			n.kind, n.want = bytesNode, "must be a base64 string"
+			return
+		}
+		n.kind, n.want = sliceNode, "must be an array"
+		n.elem = c.node(t.Elem(), where)
+	case reflect.Array:
+		n.kind, n.want = arrayNode, fmt.Sprintf("must be an array of exactly %d items", t.Len())
+		n.elem = c.node(t.Elem(), where)
+	case reflect.Map:
+		n.kind, n.want = mapNode, "must be an object"
+		if t.Key().Kind() != reflect.String || reflect.PointerTo(t.Key()).Implements(textUnmarshaler) {
+			c.fail(where, "is a map whose keys are of type %s; only plain strings can be", t.Key())
+			return
+		}
+		n.elem = c.node(t.Elem(), where)
+	case reflect.Struct:
+		n.kind, n.want = structNode, "must be an object"
+		n.object = &object{names: map[string]int{}, folded: map[string]bool{}}
+		for _, f := range c.flatten(t, where, nil, map[reflect.Type]bool{}) {
+			if f.tag.source != body {
+				c.fail(f.where, "is inside the body, so it can't be bound from the %s", f.tag.source)
+				continue
+			}
+			n.object.add(c, f)
+		}
+	default:
+		c.fail(where, "is of the type %s, which JSON can't be decoded into", t)
+	}
+}
+
+func wantInteger(t reflect.Type) string {
+	bits := t.Bits()
+	switch t.Kind() {
+	case reflect.Int8, reflect.Int16, reflect.Int32:
+		return "must be an integer from " + strconv.FormatInt(-1<<(bits-1), 10) + " to " + strconv.FormatInt(1<<(bits-1)-1, 10)
+	case reflect.Uint8, reflect.Uint16, reflect.Uint32:
+		return "must be an integer from 0 to " + strconv.FormatUint(1<<bits-1, 10)
+	case reflect.Int, reflect.Int64:
+		return "must be an integer of at most 64 bits"
+	}
+	return "must be an integer of at most 64 bits, 0 or greater"
+}

@@ -1,0 +1,284 @@
+// Package validate turns a request into a Go value that keeps its promises, or
+// refuses it. It decodes strictly, checks the rules of the field's tags with
+// go-playground/validator, and answers with problem details that name places
+// and rules, and never repeat what was sent.
+//
+//	type NewItem struct {
+//		Shop  string  `path:"shop"  validate:"alphanum"`
+//		Name  string  `json:"name"  validate:"required,max=80"`
+//		Price float64 `json:"price" validate:"gt=0"`
+//	}
+//
+//	mux.Handle("POST /shops/{shop}/items", validate.Body[NewItem]()(create))
+//
+//	func create(w http.ResponseWriter, r *http.Request) {
+//		item, _ := validate.From[NewItem](r.Context())
+//		…
+//	}
+//
+// # Sources
+//
+// Each field is bound from exactly the one source that its tag names: json,
+// query, path, header, form or cookie. An exported field without such a tag is
+// an error at construction, so that a field which is added later is never set
+// by whoever guesses its name; tag it "-" to leave it alone. A body sets only
+// fields with a json (or form) tag: {"id":7} does not reach a field tagged
+// path:"id", it is refused.
+//
+// # JSON
+//
+// A body is one JSON value of type application/json (or application/…+json) in
+// UTF-8. Names match exactly, by case too, and a name may stand in an object
+// only once, its case variants counted. Unknown names, values of another type,
+// null for what can't be null (anything but a pointer, an interface or a type
+// with its own UnmarshalJSON), numbers out of range, fractions for integers,
+// arrays of another length than a Go array, and bodies that are too deep or
+// have too many values are refused. A []byte is a base64 string.
+//
+// Types with their own UnmarshalJSON or UnmarshalText are handed their part of
+// the body, which is strict JSON by then; what they take inside is up to them.
+//
+// # Parameters
+//
+// Strings, bools (true, false, 1, 0), integers, floats, time.Time (RFC 3339),
+// time.Duration ("1m30s"), types with UnmarshalText, pointers to these (nil if
+// absent), and slices (one element for each repetition; a header field's lines
+// are also split at commas). A parameter that is no slice may come only once.
+// Forms are application/x-www-form-urlencoded and read from the body, never
+// from the URL.
+//
+// # Answers
+//
+//	400  malformed_body, body_required, invalid_body, invalid_parameter
+//	413  body_too_large
+//	415  unsupported_media_type
+//	422  validation_failed
+//
+// invalid_body, invalid_parameter and validation_failed list all errors at once
+// (up to 100). A pointer ends at the map or object whose member is wrong where
+// the member's name is the client's choice, so it is made of declared names and
+// indexes alone.
+//
+// # Rules
+//
+// The rules are those of go-playground/validator v10. All of them are tried at
+// construction: an unknown rule, a parameter that is no number, a rule that
+// doesn't fit the field's type or names a field that isn't there is an error of
+// [New]. So is a slice or map of structs with rules that lacks "dive", since
+// its elements would not be checked, and a rule that looks at the server's
+// files. Know that "required" refuses 0, false and "" as well as nothing (use a
+// pointer to tell them apart), and that "url" takes any scheme, javascript:
+// too ("http_url" and "https_url" don't).
+package validate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"reflect"
+	"sync"
+
+	"github.com/go-playground/validator/v10"
+
+	httperr "github.com/sallyport/sallyport/errors"
+	"github.com/sallyport/sallyport/internal/scope"
+)
+
+// Config says what is accepted. The zero Config is strict.
+type Config struct {
+	// MaxBytes is the size of the largest body, in bytes. 0 means 1 MiB.
+	MaxBytes int64
+	// MaxDepth is how many JSON arrays and objects may be nested. 0 means 32.
+	MaxDepth int
+	// MaxItems is how many elements one JSON array, members one JSON object and
+	// repetitions one parameter may have. 0 means 10,000.
+	MaxItems int
+	// MaxValues is how many values a JSON body may have in all, arrays, objects
+	// and their elements each counted. 0 means 50,000: decoded into an any, so
+	// many take less than 10 MiB.
+	MaxValues int
+	// AllowUnknown skips JSON members that the type doesn't have instead of
+	// refusing them. Those that differ from a known name only in case, and all
+	// unknown fields of forms, are still refused.
+	AllowUnknown bool
+	// RefuseUnknownQuery refuses query parameters that no field is bound from.
+	RefuseUnknownQuery bool
+	// Setup is called once, at construction, to register rules of your own:
+	// validations, aliases, and struct-level rules that compare fields. Rules
+	// must be safe for concurrent use and must not keep what they are given.
+	Setup func(*validator.Validate) error
+}
+
+const defaultMaxBytes = 1 << 20
+
+// A Validator decodes and checks requests for a T. It is safe for concurrent
+// use.
+type Validator[T any] struct {
+	plan *plan
+	lim  limits
+}
+
+// New returns a Validator for T, which may be a struct with tags, or any other
+// type (any, a slice, a map, …) that the whole body is decoded into. What can't
+// work, in cfg, in T's tags or in its rules, is an error that names the field.
+func New[T any](cfg Config) (*Validator[T], error) {
+	lim, err := cfg.limits()
+	if err != nil {
+		return nil, err
+	}
+	p, err := compile(reflect.TypeFor[T](), cfg.Setup)
+	if err != nil {
+		return nil, err
+	}
+	return &Validator[T]{plan: p, lim: lim}, nil
+}
+
+// Decode returns the T that r holds. Its error is an [*httperr.Problem] with a
+// status of 400, 413, 415 or 422, which [httperr.Write] renders; any other
+// error is the server's fault: a rule or an UnmarshalJSON panicked. On error
+// the T is zero. The body is consumed, within cfg's bound; w is told when it is
+// exceeded, so that the server closes the connection.
+func (v *Validator[T]) Decode(w http.ResponseWriter, r *http.Request) (T, error) {
+	t, err := v.decode(w, r)
+	if err != nil {
+		var zero T
+		return zero, err
+	}
+	return *t, nil
+}
+
+func (v *Validator[T]) decode(w http.ResponseWriter, r *http.Request) (*T, error) {
+	t := new(T)
+	if err := v.plan.decode(w, r, &v.lim, reflect.ValueOf(t).Elem()); err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// Wrap returns a handler that decodes each request and calls next with the T in
+// its context, where [From] finds it. What is refused is answered by
+// [httperr.Write], with one input_validation_fail event, and never reaches
+// next. Wrap panics if next is nil.
+func (v *Validator[T]) Wrap(next http.Handler) http.Handler {
+	if next == nil {
+		panic("validate: Wrap: the handler is nil")
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		t, err := v.decode(w, r)
+		if err != nil {
+			httperr.Write(w, r, err)
+			return
+		}
+		s, r := scope.For(r)
+		s.Inputs = &scope.Input{Key: key[T]{}, Value: t, Next: s.Inputs}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// Body returns a door that does what [Validator.Wrap] does, with the zero Config
+// unless one is given. It panics where New returns an error, and if it gets more
+// than one Config.
+func Body[T any](cfg ...Config) func(http.Handler) http.Handler {
+	c, err := only(cfg)
+	if err != nil {
+		panic(err.Error())
+	}
+	v, err := New[T](c)
+	if err != nil {
+		panic(err.Error())
+	}
+	return v.Wrap
+}
+
+// key is the key of T in the scope.
+type key[T any] struct{}
+
+// From returns the T that was decoded last for the request of ctx. It is false
+// if no door above decodes a T. The T is a shallow copy: slices, maps and
+// pointers in it are shared by all who ask.
+func From[T any](ctx context.Context) (T, bool) {
+	if s := scope.From(ctx); s != nil {
+		for in := s.Inputs; in != nil; in = in.Next {
+			if in.Key == any(key[T]{}) {
+				return *in.Value.(*T), true
+			}
+		}
+	}
+	var zero T
+	return zero, false
+}
+
+// plans are those that Decode compiled, by type. Programs have finitely many.
+var plans sync.Map // reflect.Type: *plan
+
+// Decode is for handlers: it returns the T that r holds, as [Validator.Decode]
+// does, with the zero Config unless one is given. T is compiled on first use;
+// if it can't be, if Config is wrong, and if Config.Setup is set (which takes
+// a [Validator] that is built once), the error is no Problem, so it becomes
+// a 500.
+func Decode[T any](w http.ResponseWriter, r *http.Request, cfg ...Config) (T, error) {
+	var zero T
+	c, err := only(cfg)
+	if err != nil {
+		return zero, err
+	}
+	if c.Setup != nil {
+		return zero, errors.New("validate: Decode: Config.Setup needs a Validator made by New")
+	}
+	lim, err := c.limits()
+	if err != nil {
+		return zero, err
+	}
+	typ := reflect.TypeFor[T]()
+	p, ok := plans.Load(typ)
+	if !ok {
+		made, err := compile(typ, nil)
+		if err != nil {
+			return zero, err
+		}
+		p, _ = plans.LoadOrStore(typ, made)
+	}
+	return (&Validator[T]{plan: p.(*plan), lim: lim}).Decode(w, r)
+}
+
+func only(cfg []Config) (Config, error) {
+	switch len(cfg) {
+	case 0:
+		return Config{}, nil
+	case 1:
+		return cfg[0], nil
+	}
+	return Config{}, errors.New("validate: more than one Config")
+}
+
+// limits are a Config without its Setup, with the defaults filled in.
+type limits struct {
+	bytes              int64
+	depth, items       int
+	values             int
+	allowUnknown       bool
+	refuseUnknownQuery bool
+}
+
+func (c Config) limits() (limits, error) {
+	for _, f := range []struct {
+		name string
+		n    int64
+	}{{"MaxBytes", c.MaxBytes}, {"MaxDepth", int64(c.MaxDepth)}, {"MaxItems", int64(c.MaxItems)}, {"MaxValues", int64(c.MaxValues)}} {
+		if f.n < 0 {
+			return limits{}, fmt.Errorf("validate: Config.%s must not be negative", f.name)
+		}
+	}
+	return limits{
+		bytes: or(c.MaxBytes, defaultMaxBytes), depth: or(c.MaxDepth, 32), items: or(c.MaxItems, 10_000),
+		values: or(c.MaxValues, 50_000), allowUnknown: c.AllowUnknown, refuseUnknownQuery: c.RefuseUnknownQuery,
+	}, nil
+}
+
+func or[N int | int64](n, def N) N {
+	if n == 0 {
+		return def
+	}
+	return n
+}
