@@ -1,0 +1,161 @@
+package transport
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/sallyport/sallyport/internal/quoted"
+)
+
+// Headers are the fields that [Secure] puts on every response. The zero Headers
+// suit an API: nothing it sends may be rendered, framed, sniffed or cached. An
+// empty field means its default; [Headers.Omit] leaves a field out.
+type Headers struct {
+	// ContentSecurityPolicy is by default
+	// "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; object-src 'none'; form-action 'none'".
+	// A service with pages sets its own, and may name a place for reports in it.
+	ContentSecurityPolicy string
+	// StrictTransportSecurity is "max-age=31536000; includeSubDomains" by default. It
+	// is sent over HTTPS only (RFC 6797, section 7.2). It holds for all ports and, as
+	// given here, all subdomains of the host for a year after the last answer: where
+	// one of them must stay on plain HTTP, say "max-age=31536000". Less than a year is
+	// for trying it out.
+	StrictTransportSecurity string
+	// ReferrerPolicy is "no-referrer" by default.
+	ReferrerPolicy string
+	// CrossOriginResourcePolicy is "same-origin" by default. An API that pages of
+	// other origins read needs "cross-origin".
+	CrossOriginResourcePolicy string
+	// CrossOriginOpenerPolicy is "same-origin" by default.
+	CrossOriginOpenerPolicy string
+	// FrameOptions is the value of X-Frame-Options, "DENY" by default.
+	FrameOptions string
+	// CacheControl is "no-store" by default. A handler that may be cached sets its
+	// own value.
+	CacheControl string
+	// PermissionsPolicy is not sent by default: it does nothing for what is not a page.
+	PermissionsPolicy string
+
+	// Omit names the fields that are not sent, such as "X-Frame-Options". All those
+	// above can be left out, and X-Content-Type-Options, which is always nosniff.
+	Omit []string
+}
+
+// Secure returns a door that sets h on every response of the handlers below,
+// refusals, errors and recovered panics included. They may set another value for
+// themselves, with Header.Set. The values are shared between requests, so nothing
+// may write into a slice that it found in the response's Header; Set, Add and Del do
+// not.
+//
+// Strict-Transport-Security is sent if the request's connection is TLS, or, where
+// [ClientIP] is above, if the trusted proxy says that the client's is.
+//
+// Secure panics if a value could not have the effect that is meant: if it has
+// characters that may not stand in a field, is not a value of that field, or is both
+// set and omitted.
+func Secure(h Headers) func(http.Handler) http.Handler {
+	always, hsts := h.compile()
+	return func(next http.Handler) http.Handler {
+		mustHandler("Secure", next)
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			out := w.Header()
+			for i := range always {
+				out[always[i].name] = always[i].value
+			}
+			if hsts != nil && scheme(r) == "https" {
+				out["Strict-Transport-Security"] = hsts
+			}
+			next.ServeHTTP(w, r)
+		})
+	}
+}
+
+// A presetField is a field whose value is shared by all responses. Its slice has no
+// room, so that an append copies it.
+type presetField struct {
+	name  string // canonical
+	value []string
+}
+
+// compile checks h and returns the fields that are always sent, and the value of
+// Strict-Transport-Security or nil.
+func (h Headers) compile() (always []presetField, hsts []string) {
+	omit := make(map[string]bool)
+	for _, name := range h.Omit {
+		omit[http.CanonicalHeaderKey(name)] = true
+	}
+	for _, f := range []struct {
+		field, name, value, def string
+		check                   func(string) bool
+	}{
+		{"", "X-Content-Type-Options", "", "nosniff", nil},
+		{"ContentSecurityPolicy", "Content-Security-Policy", h.ContentSecurityPolicy, "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; object-src 'none'; form-action 'none'", nil},
+		{"StrictTransportSecurity", "Strict-Transport-Security", h.StrictTransportSecurity, "max-age=31536000; includeSubDomains", hasMaxAge},
+		{"ReferrerPolicy", "Referrer-Policy", h.ReferrerPolicy, "no-referrer", listOf("no-referrer", "no-referrer-when-downgrade", "origin", "origin-when-cross-origin", "same-origin", "strict-origin", "strict-origin-when-cross-origin", "unsafe-url")},
+		{"CrossOriginResourcePolicy", "Cross-Origin-Resource-Policy", h.CrossOriginResourcePolicy, "same-origin", oneOf("same-origin", "same-site", "cross-origin")},
+		{"CrossOriginOpenerPolicy", "Cross-Origin-Opener-Policy", h.CrossOriginOpenerPolicy, "same-origin", oneOf("same-origin", "same-origin-allow-popups", "noopener-allow-popups", "unsafe-none")},
+		{"FrameOptions", "X-Frame-Options", h.FrameOptions, "DENY", oneOf("DENY", "SAMEORIGIN")},
+		{"CacheControl", "Cache-Control", h.CacheControl, "no-store", nil},
+		{"PermissionsPolicy", "Permissions-Policy", h.PermissionsPolicy, "", nil},
+	} {
+		value := f.value
+		if value == "" {
+			value = f.def
+		}
+		omitted := omit[f.name]
+		delete(omit, f.name)
+		switch {
+		case omitted && f.value != "":
+			panic("transport: Headers." + f.field + ": is set, but Omit names " + f.name)
+		case !quoted.Valid(value) || value != strings.TrimSpace(value):
+			panic("transport: Headers." + f.field + ": has blanks around it, or characters other than printable ASCII")
+		case f.value != "" && f.check != nil && !f.check(value):
+			panic(fmt.Sprintf("transport: Headers.%s: %q is not a value of %s", f.field, value, f.name))
+		case omitted || value == "":
+		case f.name == "Strict-Transport-Security":
+			hsts = []string{value}
+		default:
+			always = append(always, presetField{f.name, []string{value}})
+		}
+	}
+	for name := range omit {
+		panic(fmt.Sprintf("transport: Headers.Omit: %q is not a field that Secure sends", name))
+	}
+	return always, hsts
+}
+
+func oneOf(values ...string) func(string) bool {
+	return func(v string) bool { return slices.Contains(values, v) }
+}
+
+// listOf allows comma-separated lists, as browsers take for fallbacks.
+func listOf(values ...string) func(string) bool {
+	return func(list string) bool {
+		for v := range strings.SplitSeq(list, ",") {
+			if !slices.Contains(values, strings.TrimSpace(v)) {
+				return false
+			}
+		}
+		return true
+	}
+}
+
+// hasMaxAge reports whether v has the one directive that browsers require of
+// Strict-Transport-Security, exactly once.
+func hasMaxAge(v string) bool {
+	n := 0
+	for directive := range strings.SplitSeq(v, ";") {
+		name, age, _ := strings.Cut(strings.TrimSpace(directive), "=")
+		if !strings.EqualFold(strings.TrimSpace(name), "max-age") {
+			continue
+		}
+		if _, err := strconv.ParseUint(strings.TrimSpace(age), 10, 63); err != nil {
+			return false
+		}
+		n++
+	}
+	return n == 1
+}
