@@ -140,12 +140,21 @@ func (d *door) refusal(r *http.Request, decided Authenticator, err error) error 
 		}
 	}
 	if p.Audit == nil {
-		p.Audit = &audit.Event{Name: audit.LoginFail, Level: slog.LevelWarn, Reason: err.Error()}
+		p.Audit = &audit.Event{Name: audit.LoginFail, Level: slog.LevelWarn, Reason: reason(err)}
 		if decided != nil {
 			p.Audit.Scheme = schemeName(decided)
 		}
 	}
 	return p
+}
+
+// reason is what err says to operators: of a Problem its cause, since what the
+// client is told says less.
+func reason(err error) string {
+	if p, ok := err.(*httperr.Problem); ok && p.Unwrap() != nil {
+		err = p.Unwrap()
+	}
+	return err.Error()
 }
 
 // schemeName is how identities and events spell the scheme of a: OpenAPI's name
