@@ -1,0 +1,6 @@
+// Package bench measures Sallyport against the bare standard library and
+// against its peers. It is a module of its own, so that no user of the library
+// sees the peers in a go.sum.
+//
+// The command in stack measures a whole chain over loopback.
+package bench
