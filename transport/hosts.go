@@ -115,8 +115,8 @@ func splitHost(s string) (host, port string, ok bool) {
 		return host, "", true
 	}
 	port = s[1:]
-	n, err := strconv.ParseUint(port, 10, 16)
-	if s[0] != ':' || err != nil || n == 0 || port[0] == '0' {
+	_, err := strconv.ParseUint(port, 10, 16)
+	if s[0] != ':' || err != nil || port[0] == '0' {
 		return "", "", false
 	}
 	return host, port, true

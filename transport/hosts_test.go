@@ -15,7 +15,7 @@ import (
 
 func TestAllowedHosts(t *testing.T) {
 	door := transport.AllowedHosts("API.example.com", "exact.example.com:8443", "two.example.com:1", "two.example.com:2",
-		"default.example.com:443", "plain.example.com:80", "any.example.com:1", "any.example.com", "192.0.2.1", "[2001:db8::1]", "my_service")
+		"default.example.com:443", "plain.example.com:80", "any.example.com:1", "any.example.com", "all.example.com", "all.example.com:1", "192.0.2.1", "[2001:db8::1]", "my_service")
 	for _, tt := range []struct {
 		host string
 		tls  bool
@@ -39,6 +39,7 @@ func TestAllowedHosts(t *testing.T) {
 		{"plain.example.com", false, true},
 		{"plain.example.com", true, false},
 		{"any.example.com:9", true, true},
+		{"all.example.com:9", true, true},
 		{"192.0.2.1", true, true},
 		{"192.0.2.1:8080", true, true},
 		{"[2001:db8::1]", true, true},

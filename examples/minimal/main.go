@@ -1,3 +1,4 @@
+// Minimal serves one route with API keys, validation and a rate limit.
 package main
 
 import (

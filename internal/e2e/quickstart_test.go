@@ -695,9 +695,7 @@ func TestPrintedCommands(t *testing.T) {
 					c = strings.ReplaceAll(c, "curl ", "curl -k ")
 				}
 				c = strings.TrimSpace(c)
-				if strings.Contains(c, " -i ") {
-					c = strings.Replace(c, " -i ", " -s -o /dev/null -w '%{http_code} ' ", 1)
-				}
+				c = strings.Replace(c, " -i ", " -s -o /dev/null -w '%{http_code} ' ", 1)
 				script += c + "\n"
 			}
 			var stderr bytes.Buffer

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -117,7 +118,7 @@ func peers() (http.Handler, string, error) {
 	}
 	rules := validator.New(validator.WithRequiredStructEnabled())
 	r := chi.NewRouter()
-	r.Use(middleware.Recoverer, httprate.LimitByRealIP(1_000_000_000, time.Second))
+	r.Use(middleware.Recoverer, httprate.LimitBy(1_000_000_000, time.Second, byAddress))
 	r.With(jwtauth.Verifier(tokens), jwtauth.Authenticator(tokens), needsScope("items:write")).
 		Post("/items", func(w http.ResponseWriter, r *http.Request) {
 			var item Item
@@ -130,6 +131,12 @@ func peers() (http.Handler, string, error) {
 			done(w, r)
 		})
 	return r, "Bearer " + token, nil
+}
+
+// byAddress is what a user of httprate writes where no proxy is in front.
+func byAddress(r *http.Request) (string, error) {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	return httprate.CanonicalizeIP(host), err
 }
 
 // needsScope is what a user of jwtauth writes.
