@@ -361,7 +361,7 @@ func TestRFC7520_3_Keys(t *testing.T) {
 			}
 		})
 	}
-	if files, _ := filepath.Glob(vectors.Path(t, "jose-cookbook", "jwk", "*.json")); len(files) != 6 {
+	if files, _ := filepath.Glob(filepath.Join(vectors.Path(t, "jose-cookbook", "jwk"), "*.json")); len(files) != 6 {
 		t.Errorf("there are %d vectors, want 6", len(files))
 	}
 }
