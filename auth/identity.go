@@ -13,7 +13,8 @@ import (
 
 // An Identity is who makes a request. Two identities are the same principal only
 // if both Issuer and Subject are equal. The handler that reads an Identity may
-// change it: no other request shares it.
+// change it: no other request shares it, except those that the handler itself
+// makes with its context. Give these a Clone.
 type Identity struct {
 	Subject  string // who, unique within Issuer; never empty
 	Issuer   string // who says so: a token's iss, or "" for the service's own stores
@@ -94,6 +95,7 @@ func NewContext(ctx context.Context, id *Identity) context.Context {
 	}
 	s := scope.Derive(ctx)
 	set(s, id)
+	s.Auth, s.Borrowed = nil, false // no door decided about id
 	return s
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/sallyport/sallyport/auth"
 	httperr "github.com/sallyport/sallyport/errors"
+	"github.com/sallyport/sallyport/internal/scope"
 )
 
 // Each test here is an attack on the one context value that the doors share. All
@@ -45,6 +46,53 @@ func TestSubRequestNeverSeesAnotherCaller(t *testing.T) {
 	h.ServeHTTP(w, get("One alice"))
 	if w.Body.String() != "One alice" {
 		t.Errorf("after the sub-requests the caller is %q, want One alice", w.Body)
+	}
+}
+
+// A batch handler calls the service's own root handler with its context. Doors
+// that make a scope before the auth door does must not make the caller's identity
+// look like the sub-request's own.
+func TestSubRequestThroughAWholeChain(t *testing.T) {
+	settle := func(next http.Handler) http.Handler { // any door that makes a scope
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			_, r = scope.For(r)
+			next.ServeHTTP(w, r)
+		})
+	}
+	for _, tt := range []struct {
+		name  string
+		inner http.Handler
+		want  string
+	}{
+		{"Optional", auth.Optional(scheme("One"))(who), "anonymous"},
+		{"Recover, Optional", httperr.Recover()(auth.Optional(scheme("One"))(who)), "anonymous"},
+		{"two scopes, Optional", settle(settle(auth.Optional(scheme("One"))(who))), "anonymous"},
+		{"Recover, Optional twice", httperr.Recover()(auth.Optional(scheme("One"))(auth.Optional(scheme("Two"))(who))), "anonymous"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			rec := new(events)
+			h := httperr.Recover(httperr.Config{Audit: rec})(auth.Require(scheme("One"))(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+				w := httptest.NewRecorder()
+				tt.inner.ServeHTTP(w, get().WithContext(r.Context()))
+				if w.Body.String() != tt.want {
+					t.Errorf("without credentials the sub-request is %q, want %q", w.Body, tt.want)
+				}
+				w = httptest.NewRecorder()
+				tt.inner.ServeHTTP(w, get("One bob").WithContext(r.Context()))
+				if w.Body.String() != "One bob" {
+					t.Errorf("with bob's credentials the sub-request is %q, want One bob", w.Body)
+				}
+				w = httptest.NewRecorder()
+				tt.inner.ServeHTTP(w, get("One wrong").WithContext(r.Context()))
+				if w.Code != 401 {
+					t.Errorf("with wrong credentials the sub-request is %d, want 401", w.Code)
+				}
+			})))
+			h.ServeHTTP(httptest.NewRecorder(), get("One alice"))
+			if len(rec.list) != 1 || rec.list[0].Subject != "" {
+				t.Errorf("events = %+v, want one that does not name alice", rec.list)
+			}
+		})
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/sallyport/sallyport/audit"
 	httperr "github.com/sallyport/sallyport/errors"
+	"github.com/sallyport/sallyport/internal/isnil"
 	"github.com/sallyport/sallyport/internal/scope"
 )
 
@@ -28,8 +29,9 @@ func Require(a ...Authenticator) func(http.Handler) http.Handler {
 
 // Optional is [Require], except that a request without credentials goes on
 // anonymously. Wrong credentials are still refused. An identity that an outer
-// door found for the same request stays; one that came with a borrowed context
-// does not.
+// door found for the same request stays. One that came with a borrowed context
+// does not, and neither does one that was found before ordinary middleware made
+// a copy of the request (http.TimeoutHandler, http.StripPrefix).
 func Optional(a ...Authenticator) func(http.Handler) http.Handler {
 	return newDoor("Optional", true, a).wrap
 }
@@ -52,7 +54,7 @@ func newDoor(name string, optional bool, a []Authenticator) *door {
 		panic("auth: " + name + ": there is no Authenticator")
 	}
 	for i, one := range a {
-		if one == nil {
+		if isnil.Value(one) {
 			panic(fmt.Sprintf("auth: %s: Authenticator %d is nil", name, i))
 		}
 	}
@@ -64,10 +66,13 @@ func (d *door) wrap(next http.Handler) http.Handler {
 		panic("auth: the handler is nil")
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		same := scope.Owns(r)
 		s, r := scope.For(r)
+		same := !s.Borrowed // what an outer door found, it found for this request
 		id, decided, err := d.authenticate(r)
 		if err != nil {
+			if !same { // the event must not name the caller of another request
+				set(s, nil)
+			}
 			httperr.Write(w, r, d.refusal(r, decided, err))
 			return
 		}
@@ -81,7 +86,7 @@ func (d *door) wrap(next http.Handler) http.Handler {
 			set(s, nil)
 		}
 		if id != nil || s.Auth == nil || !same {
-			s.Auth = &outcome{d, decided}
+			s.Auth, s.Borrowed = &outcome{d, decided}, false
 		}
 		next.ServeHTTP(w, r)
 	})
@@ -206,6 +211,10 @@ func Refuse(r *http.Request, err error) *httperr.Problem {
 	}
 	if o.decided == nil {
 		p := missing().WithCause(err)
+		if given := (*httperr.Problem)(nil); errors.As(err, &given) && given != nil && given.Audit != nil {
+			e := *given.Audit
+			p.Audit = &e
+		}
 		p.Header = make(http.Header)
 		for _, a := range o.door.authenticators {
 			a.Challenge(p.Header, r, ErrNoCredentials)

@@ -51,8 +51,9 @@ type Users interface {
 // token endpoint and API keys can share one. It must be safe for concurrent use.
 type Lockout interface {
 	// Attempt counts an attempt on account from addr, before the credentials are
-	// checked, so that concurrent guesses are counted too. An error means that it
-	// could not tell.
+	// checked, so that concurrent guesses are counted too. account is the subject
+	// of a known account, "name:" and what was typed where there is none, or
+	// "key:" and the id of an API key. An error means that it could not tell.
 	Attempt(ctx context.Context, account string, addr netip.Addr) (Attempt, error)
 }
 

@@ -50,7 +50,7 @@ type Decision struct {
 type Need struct {
 	Scopes []string      // scopes of the token (RFC 6750, section 3)
 	ACR    []string      // authentication context classes, one of them (RFC 9470)
-	MaxAge time.Duration // the oldest authentication that would do (RFC 9470); 0: any
+	MaxAge time.Duration // the oldest authentication that would do, in whole seconds (RFC 9470); 0: any
 }
 
 // Require returns a door that lets a request through only if every rule allows
@@ -58,7 +58,8 @@ type Need struct {
 //
 // A request without an identity is answered 401 by the auth door above, one that
 // a rule denies 403 with the challenge of its scheme and, where scopes are
-// missing, the code insufficient_scope; one that could not be decided 503. Without
+// missing, the code insufficient_scope; or 401 with insufficient_user_authentication
+// where it needs another authentication; one that could not be decided 503. Without
 // an auth door above and without an identity the answer is 500: the chain is
 // wrong.
 //
@@ -129,7 +130,18 @@ func decide(ctx context.Context, r *http.Request, rule Rule) error {
 		return nil
 	}
 	p := httperr.New(http.StatusForbidden, "forbidden", "The credentials don't allow this.")
-	if len(d.Need.Scopes) > 0 {
+	switch {
+	case len(d.Need.ACR) > 0 || d.Need.MaxAge > 0: // RFC 9470, section 3
+		p.Status, p.Code = http.StatusUnauthorized, "insufficient_user_authentication"
+		p.Detail = "This needs a stronger or a newer authentication."
+		p.Extensions = make(map[string]any)
+		if len(d.Need.ACR) > 0 {
+			p.Extensions["acr_values"] = strings.Join(d.Need.ACR, " ")
+		}
+		if d.Need.MaxAge > 0 {
+			p.Extensions["max_age"] = int64(d.Need.MaxAge / time.Second)
+		}
+	case len(d.Need.Scopes) > 0:
 		p.Code = "insufficient_scope"
 		p.Detail = "The credentials lack a scope that this needs."
 		p.Extensions = map[string]any{"scope": strings.Join(d.Need.Scopes, " ")}

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/sallyport/sallyport/audit"
 	"github.com/sallyport/sallyport/auth"
@@ -212,6 +213,49 @@ func TestRequire(t *testing.T) {
 				t.Errorf("events = %v, want one %q", names, want)
 			}
 		})
+	}
+}
+
+func TestRFC9470_3_StepUp(t *testing.T) {
+	stepUp := answer("step-up", authz.Decision{Need: authz.Need{ACR: []string{"phr", "phrh"}, MaxAge: 5 * time.Minute}})
+	h := auth.Require(gate{auth.Identity{Subject: "a"}})(authz.Require(stepUp)(http.NotFoundHandler()))
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, request())
+	var p struct {
+		Code      string
+		ACRValues string `json:"acr_values"`
+		MaxAge    int    `json:"max_age"`
+	}
+	if err := json.Unmarshal(w.Body.Bytes(), &p); err != nil || w.Code != 401 || p.Code != "insufficient_user_authentication" || p.ACRValues != "phr phrh" || p.MaxAge != 300 {
+		t.Errorf("got %d %s", w.Code, w.Body)
+	}
+	if got := w.Header().Get("WWW-Authenticate"); got != `Gate realm="test", error="insufficient_user_authentication"` {
+		t.Errorf("challenge = %s", got)
+	}
+	if d := authz.Not(authz.Not(stepUp)).Decide(t.Context(), &auth.Identity{}, request()); d.Allowed || d.Need.MaxAge != 0 {
+		t.Errorf("Not keeps the need: %+v", d)
+	}
+}
+
+// An identity that a door of one's own puts into the context below an anonymous
+// Optional is somebody: what it may not do is a 403, and an event.
+func TestIdentityByHandBelowOptional(t *testing.T) {
+	rec := new(events)
+	own := func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			next.ServeHTTP(w, r.WithContext(auth.NewContext(r.Context(), &auth.Identity{Subject: "bob"})))
+		})
+	}
+	h := httperr.Recover(httperr.Config{Audit: rec})(auth.Optional(gate{auth.Identity{Subject: "a"}})(own(authz.Require(no)(http.NotFoundHandler()))))
+	r := request()
+	r.Header.Del("Authorization")
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	if w.Code != 403 || len(w.Header()["Www-Authenticate"]) != 0 {
+		t.Errorf("got %d %q, want a 403 without a challenge", w.Code, w.Header()["Www-Authenticate"])
+	}
+	if len(rec.list) != 1 || rec.list[0].Name != audit.AuthzFail || rec.list[0].Subject != "bob" {
+		t.Errorf("events = %+v, want one %s of bob", rec.list, audit.AuthzFail)
 	}
 }
 

@@ -57,6 +57,7 @@ import (
 
 	"github.com/sallyport/sallyport/auth"
 	httperr "github.com/sallyport/sallyport/errors"
+	"github.com/sallyport/sallyport/internal/isnil"
 	"github.com/sallyport/sallyport/internal/quoted"
 	"github.com/sallyport/sallyport/internal/scope"
 )
@@ -120,7 +121,7 @@ func New(cfg Config) (*Authenticator, error) {
 	}
 	name := http.CanonicalHeaderKey(cfg.Header)
 	switch {
-	case cfg.Store == nil:
+	case isnil.Value(cfg.Store):
 		return nil, errors.New("apikey: Config.Store is nil")
 	case !token(cfg.Header):
 		return nil, fmt.Errorf("apikey: Config.Header %q is not a field name", cfg.Header)
@@ -234,7 +235,7 @@ func (a *Authenticator) verify(r *http.Request, k key, rec *Record) error {
 	if a.lockout == nil {
 		return a.check(r, k, rec)
 	}
-	attempt, err := a.lockout.Attempt(r.Context(), k.id, scope.ClientAddr(r))
+	attempt, err := a.lockout.Attempt(r.Context(), "key:"+k.id, scope.ClientAddr(r))
 	if err == nil && attempt == nil {
 		err = errors.New("it returned no Attempt")
 	}
@@ -316,11 +317,11 @@ func (e *refusal) Unwrap() error { return auth.ErrInvalid }
 // undecided returns the error for a key that could not be checked. Where err
 // would make a door take that for another outcome, it is not wrapped: a store
 // that passes on the ErrNoCredentials of a service behind it must not let
-// anybody in as anonymous.
+// anybody in as anonymous, nor show the client what that service said.
 func undecided(what string, err error) error {
 	var p *httperr.Problem
 	if errors.Is(err, auth.ErrNoCredentials) || errors.Is(err, auth.ErrInvalid) ||
-		errors.As(err, &p) && (p == nil || p.Status != http.StatusServiceUnavailable) {
+		errors.As(err, &p) {
 		return fmt.Errorf("apikey: %s: %v", what, err)
 	}
 	return fmt.Errorf("apikey: %s: %w", what, err)

@@ -74,7 +74,7 @@ func Mint(cfg MintConfig) (plain string, record Record, err error) {
 		Created: now.Truncate(time.Second), // what every database keeps
 	}
 	if !cfg.NeverExpires {
-		record.Expires = now.Add(cfg.Lifetime + time.Second - 1).Truncate(time.Second)
+		record.Expires = now.Add(cfg.Lifetime).Add(time.Second - 1).Truncate(time.Second)
 	}
 	record.Scopes, record.Roles = clonePair(cfg.Scopes, cfg.Roles)
 	if err := record.Validate(); err != nil {

@@ -3,6 +3,7 @@ package apikey_test
 import (
 	"errors"
 	"hash/crc32"
+	"math"
 	"os"
 	"reflect"
 	"regexp"
@@ -249,4 +250,17 @@ func changed(key string, i int) string {
 		c = '1'
 	}
 	return key[:i] + string(c) + key[i+1:]
+}
+
+func TestMintForAsLongAsADurationCanSay(t *testing.T) {
+	_, rec, err := apikey.Mint(apikey.MintConfig{Subject: "alice", Lifetime: math.MaxInt64})
+	if err != nil || !rec.Expires.After(time.Now().AddDate(290, 0, 0)) {
+		t.Errorf("got a key that expires %v, %v", rec.Expires, err)
+	}
+}
+
+func TestNewRefusesANilPointer(t *testing.T) {
+	if _, err := apikey.New(apikey.Config{Store: (*apikey.MemoryStore)(nil)}); err == nil {
+		t.Error("New took a nil *MemoryStore")
+	}
 }

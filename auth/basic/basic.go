@@ -32,6 +32,7 @@ package basic
 import (
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"slices"
@@ -42,6 +43,7 @@ import (
 	"github.com/sallyport/sallyport/auth"
 	"github.com/sallyport/sallyport/auth/password"
 	httperr "github.com/sallyport/sallyport/errors"
+	"github.com/sallyport/sallyport/internal/isnil"
 	"github.com/sallyport/sallyport/internal/login"
 	"github.com/sallyport/sallyport/internal/quoted"
 	"github.com/sallyport/sallyport/internal/scope"
@@ -83,7 +85,7 @@ type Authenticator struct {
 // Users or Passwords is missing, or Realm is not printable ASCII.
 func New(cfg Config) (*Authenticator, error) {
 	switch {
-	case cfg.Users == nil:
+	case isnil.Value(cfg.Users):
 		return nil, errors.New("auth/basic: Config.Users is nil")
 	case cfg.Passwords == nil:
 		return nil, errors.New("auth/basic: Config.Passwords is nil")
@@ -134,6 +136,13 @@ func (a *Authenticator) Authenticate(r *http.Request) (*auth.Identity, error) {
 		AuthTime: time.Now(),
 	}, nil
 }
+
+// String returns the name of the type.
+func (a *Authenticator) String() string { return "basic.Authenticator" }
+
+// Format writes String whatever the verb, so that what the store holds does not
+// get into a log.
+func (a *Authenticator) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, a.String()) }
 
 // Challenge adds the challenge (RFC 7617, section 2): the realm, and UTF-8 as
 // the encoding of names and passwords.

@@ -274,7 +274,7 @@ func TestCVE_2026_44332_RefusalsAreAlike(t *testing.T) {
 
 			if tt.locked {
 				guard.limit = 1
-				guard.failures = map[string]int{"user-1": 1, "user-2": 1, "eve": 1}
+				guard.failures = map[string]int{"user-1": 1, "user-2": 1, "name:eve": 1}
 			}
 			before := hasher.Stats().Done
 			status, got := respond(t, wrap(b, events), request(encode(tt.user, tt.pw)))
@@ -308,7 +308,7 @@ func TestCVE_2025_27112_UnknownUserNeverMatches(t *testing.T) {
 			t.Errorf("password %q: got %v, %v, want ErrInvalid, and nothing of user-1", pw, id, err)
 		}
 	}
-	if guard.failures["eve"] != 3 || guard.failures["user-1"] != 0 {
+	if guard.failures["name:eve"] != 3 || guard.failures["user-1"] != 0 {
 		t.Errorf("got failures %v, want 3 of eve", guard.failures)
 	}
 }
@@ -369,5 +369,38 @@ func TestConcurrentLogins(t *testing.T) {
 	wg.Wait()
 	if u, err := users.User(t.Context(), "ada"); err != nil || u.Version != 1 {
 		t.Errorf("got version %d, %v, want one upgrade", u.Version, err)
+	}
+}
+
+func TestNewRefusesANilPointer(t *testing.T) {
+	hasher, err := password.New(password.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := basic.New(basic.Config{Users: (*auth.MemoryUsers)(nil), Passwords: hasher}); err == nil {
+		t.Error("New took a nil *MemoryUsers")
+	}
+}
+
+// dsn is a store whose own value is a secret.
+type dsn string
+
+func (dsn) User(context.Context, string) (auth.User, error) { return auth.User{}, auth.ErrNotFound }
+
+func (dsn) SetPasswordHash(context.Context, string, string, int64) error { return nil }
+
+func TestAuthenticatorPrintsNothingOfItsStore(t *testing.T) {
+	hasher, err := password.New(password.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := basic.New(basic.Config{Users: dsn("postgres://svc:canary@db"), Passwords: hasher})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%d", "%q"} {
+		if got := fmt.Sprintf(verb, b); strings.Contains(got, "canary") {
+			t.Errorf("%s shows the store: %s", verb, got)
+		}
 	}
 }

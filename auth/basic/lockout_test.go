@@ -81,7 +81,7 @@ func TestLockoutCountsBeforeTheCheck(t *testing.T) {
 	s.Client, s.Recorder = netip.MustParseAddr("2001:db8::1"), discard{}
 	_, _ = b.Authenticate(r) // and upgrades the hash
 	_, _ = login(b, encode("eve", secret))
-	if got, want := fmt.Sprint(guard.calls), "[user-1 192.0.2.1 user-1 2001:db8::1 eve 192.0.2.1]"; got != want {
+	if got, want := fmt.Sprint(guard.calls), "[user-1 192.0.2.1 user-1 2001:db8::1 name:eve 192.0.2.1]"; got != want {
 		t.Errorf("got attempts %s, want %s", got, want)
 	}
 	if got, want := fmt.Sprint(computed), "[0 1 3]"; got != want {

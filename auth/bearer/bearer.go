@@ -36,7 +36,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -45,6 +44,7 @@ import (
 	"github.com/sallyport/sallyport/auth"
 	"github.com/sallyport/sallyport/auth/jwk"
 	httperr "github.com/sallyport/sallyport/errors"
+	"github.com/sallyport/sallyport/internal/isnil"
 	"github.com/sallyport/sallyport/internal/quoted"
 )
 
@@ -189,7 +189,7 @@ func newVerifier(cfg Config) (*verifier, error) {
 		return nil, errors.New("bearer: Config.Audience is empty")
 	case slices.Contains(cfg.Audience, ""):
 		return nil, errors.New("bearer: Config.Audience has an empty name")
-	case isNil(cfg.Keys):
+	case isnil.Value(cfg.Keys):
 		return nil, errors.New("bearer: Config.Keys is nil")
 	case cfg.Algorithms != nil && len(cfg.Algorithms) == 0:
 		return nil, errors.New("bearer: Config.Algorithms is empty: leave it nil for all")
@@ -246,12 +246,6 @@ func newVerifier(cfg Config) (*verifier, error) {
 		return nil, errors.New("bearer: Config.RolesClaim is a claim with a meaning of its own")
 	}
 	return v, nil
-}
-
-// isNil also knows a nil pointer in the interface: a constructor's error ignored.
-func isNil(keys jwk.Set) bool {
-	v := reflect.ValueOf(keys)
-	return !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil()
 }
 
 // Authenticate returns the identity that r's token stands for. Without a token

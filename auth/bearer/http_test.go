@@ -200,6 +200,8 @@ func TestChallenge(t *testing.T) {
 		{"invalid", fmt.Errorf("%w: x", auth.ErrInvalid), invalidToken},
 		{"invalid, in a problem", httperr.New(401, "x", "y").WithCause(auth.ErrInvalid), invalidToken},
 		{"malformed", httperr.New(400, "invalid_request", "x"), invalidReq},
+		{"step-up", &httperr.Problem{Status: 401, Code: "insufficient_user_authentication", Extensions: map[string]any{"acr_values": `a "b`, "max_age": int64(300)}}, bare + `, error="insufficient_user_authentication", error_description="A stronger or a newer authentication is required.", acr_values="a \"b", max_age="300"`},
+		{"step-up without needs", &httperr.Problem{Status: 401, Code: "insufficient_user_authentication"}, bare + `, error="insufficient_user_authentication", error_description="A stronger or a newer authentication is required."`},
 		{"forbidden", httperr.New(403, "forbidden", "x"), bare + `, error="insufficient_scope", error_description="The access token does not allow this."`},
 		{"a nil problem", (*httperr.Problem)(nil), bare},
 		{"scope", scoped("a b"), insufficient + `, scope="a b"`},

@@ -16,7 +16,8 @@ import (
 //
 // It answers GET and HEAD, with application/jwk-set+json, an ETag and
 // "Cache-Control: public, max-age=…" of RingConfig.MaxAge; other methods get 405.
-// It is safe for concurrent use, and panics at construction if r is nil.
+// The values of its fields are shared between answers. It is safe for concurrent
+// use, and panics at construction if r is nil.
 func Handler(r *Ring) http.Handler {
 	if r == nil || r.state.Load() == nil {
 		panic("jwk: Handler: the Ring is nil, or was not made by NewRing")

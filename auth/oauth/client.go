@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"slices"
 	"strings"
@@ -39,10 +40,10 @@ type Client struct {
 	// secret. A public client has none, any other needs one. The form is
 	// "sha256:" and 64 hexadecimal digits. That is only as strong as the secret:
 	// never put the hash of one that a person made up here.
-	SecretHash string
+	SecretHash string `json:"-"`
 	// OldSecretHash is taken as well as SecretHash, while a secret is changed.
 	// Empty at other times.
-	OldSecretHash string
+	OldSecretHash string `json:"-"`
 
 	// Grants are the grants that the client may use, of those that the server
 	// offers. There is no default.
@@ -59,6 +60,9 @@ func (c Client) String() string { return "oauth.Client(" + c.ID + ")" }
 
 // GoString is String.
 func (c Client) GoString() string { return c.String() }
+
+// Format writes String whatever the verb, so that no hash gets into a log.
+func (c Client) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, c.String()) }
 
 // LogValue returns the id alone.
 func (c Client) LogValue() slog.Value { return slog.StringValue(c.ID) }
@@ -101,6 +105,12 @@ func NewMemoryClients(clients ...Client) (*MemoryClients, error) {
 	}
 	return m, nil
 }
+
+// String tells nothing of the clients.
+func (m *MemoryClients) String() string { return "oauth.MemoryClients" }
+
+// Format writes String whatever the verb, so that no hash gets into a log.
+func (m *MemoryClients) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, m.String()) }
 
 // Client returns the client with this id, or auth.ErrNotFound.
 func (m *MemoryClients) Client(ctx context.Context, id string) (Client, error) {

@@ -49,6 +49,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -61,6 +62,7 @@ import (
 	"github.com/sallyport/sallyport/auth"
 	"github.com/sallyport/sallyport/auth/jwk"
 	"github.com/sallyport/sallyport/auth/password"
+	"github.com/sallyport/sallyport/internal/isnil"
 	"github.com/sallyport/sallyport/internal/login"
 	"github.com/sallyport/sallyport/internal/quoted"
 	"github.com/sallyport/sallyport/internal/scope"
@@ -175,6 +177,13 @@ type Server struct {
 	decoy Client // stands in where there is no client, so that the work is the same
 }
 
+// String returns the issuer.
+func (s *Server) String() string { return "oauth.Server(" + s.issuer + ")" }
+
+// Format writes String whatever the verb, so that what the stores hold does not
+// get into a log.
+func (s *Server) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.String()) }
+
 // NewServer returns a Server. It returns an error that names the field if
 // something is missing, out of its range, or can't work together.
 func NewServer(cfg Config) (*Server, error) {
@@ -235,7 +244,7 @@ func (s *Server) checkGrants() error {
 		}
 	}
 	switch offered := slices.Contains(s.grants, Password); {
-	case offered && s.logins.Users == nil:
+	case offered && isnil.Value(s.logins.Users):
 		return errors.New("oauth: Config.Users is nil, but Config.Grants has Password")
 	case offered && s.logins.Passwords == nil:
 		return errors.New("oauth: Config.Passwords is nil, but Config.Grants has Password")

@@ -175,7 +175,7 @@ func TestCVE_2025_54998_AttemptsCountOnTheAccount(t *testing.T) {
 	for _, name := range []string{"ada", "ADA", "Ada", "nobody"} {
 		e.login(name, "wrong")
 	}
-	want := []string{"u-ada 192.0.2.1", "u-ada 192.0.2.1", "u-ada 192.0.2.1", "nobody 192.0.2.1"}
+	want := []string{"u-ada 192.0.2.1", "u-ada 192.0.2.1", "u-ada 192.0.2.1", "name:nobody 192.0.2.1"}
 	if !slices.Equal(e.lockout.attempts, want) {
 		t.Errorf("got %q, want %q", e.lockout.attempts, want)
 	}

@@ -3,6 +3,7 @@ package oauth_test
 import (
 	"crypto/tls"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -139,3 +140,30 @@ func TestDefaultLogger(t *testing.T) {
 }
 
 var _ auth.Users = (*users)(nil)
+
+func TestClientsAndServersPrintNoHash(t *testing.T) {
+	_, hash, err := oauth.NewClientSecret()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := oauth.Client{ID: "service", SecretHash: hash, OldSecretHash: hash, Grants: []oauth.Grant{oauth.ClientCredentials}}
+	clients, err := oauth.NewMemoryClients(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := newEndpoint(t, nil)
+	digest := strings.TrimPrefix(hash, "sha256:")
+	for _, v := range []any{c, &c, []oauth.Client{c}, clients, e.server} {
+		shown := ""
+		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%d", "%q", "%x"} {
+			shown += fmt.Sprintf(verb, v)
+		}
+		asJSON, err := json.Marshal(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if shown += string(asJSON); strings.Contains(shown, digest) {
+			t.Errorf("%T shows the hash: %s", v, shown)
+		}
+	}
+}

@@ -148,7 +148,7 @@ func (s *Server) issue(w http.ResponseWriter, r *http.Request, q *request, a app
 		AccessToken string `json:"access_token"`
 		TokenType   string `json:"token_type"`
 		ExpiresIn   int64  `json:"expires_in"`
-		Scope       string `json:"scope"`
+		Scope       string `json:"scope,omitempty"`
 	}{token, "Bearer", c.Expires - c.IssuedAt, c.Scope})
 	if err != nil {
 		return serverError(err)

@@ -36,8 +36,8 @@ type Verdict struct {
 //
 // An error means that it could not tell; the attempt has been given back then.
 // It wraps password.ErrBusy if too many hashes are being computed. An error of a
-// store that looks like a verdict on the credentials, because the store passes
-// on what another service said to it, is kept as text alone.
+// store that looks like an answer, because the store passes on what another
+// service said to it, is kept as text alone.
 func (c *Checker) Check(r *http.Request, name, pw string) (Verdict, error) {
 	ctx := r.Context()
 	user, err := c.Users.User(ctx, name)
@@ -108,7 +108,7 @@ func (c *Checker) attempt(r *http.Request, user auth.User, name string) (auth.At
 	}
 	account := user.Subject
 	if account == "" {
-		account = name
+		account = "name:" + name // not the account of another with this subject
 	}
 	attempt, err := c.Lockout.Attempt(r.Context(), account, scope.ClientAddr(r))
 	if err == nil && attempt == nil {
@@ -129,7 +129,7 @@ func (c *Checker) verify(ctx context.Context, user auth.User, pw string) (rehash
 func undecided(what string, err error) error {
 	var p *httperr.Problem
 	verdict := errors.Is(err, auth.ErrInvalid) || errors.Is(err, auth.ErrNoCredentials) ||
-		errors.As(err, &p) && (p == nil || p.Status < 500)
+		errors.As(err, &p) // what another service says is not for this client
 	if verdict {
 		return fmt.Errorf("%s: %s", what, err.Error())
 	}

@@ -43,6 +43,9 @@ type Scope struct {
 	Subject, Issuer, ClientID, Credential string
 
 	Auth any // auth: *auth.outcome, the auth door above and what it decided
+	// Borrowed says that Identity and Auth came with the context of another
+	// request. An auth door clears it once it has decided about this one.
+	Borrowed bool
 
 	Inputs *Input // validate: decoded input, newest first
 }
@@ -85,6 +88,9 @@ func Owns(r *http.Request) bool {
 // copy of r that owns it.
 func Child(r *http.Request) (*Scope, *http.Request) {
 	s := derive(r.Context())
+	if !Owns(r) {
+		s.Borrowed = s.Identity != nil || s.Auth != nil
+	}
 	s.owner = r.WithContext(s)
 	return s, s.owner
 }
