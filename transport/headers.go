@@ -46,7 +46,8 @@ type Headers struct {
 
 // Secure returns a door that sets h on every response of the handlers below,
 // refusals, errors and recovered panics included. They may set another value for
-// themselves, with Header.Set. The values are shared between requests, so nothing
+// themselves, with Header.Set; http.FileServer takes Cache-Control off its own
+// errors. The values are shared between requests, so nothing
 // may write into a slice that it found in the response's Header; Set, Add and Del do
 // not.
 //

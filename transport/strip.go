@@ -13,7 +13,8 @@ import (
 // them. A name that ends in * stands for all that begin so. Names are compared
 // without regard to case, and with '_' equal to '-', because some programs behind
 // this one take X_User for X-User. A field is removed with all its values; the
-// caller's request is not changed.
+// caller's request is not changed. Trailers come after the body, too late to be
+// removed: believe nothing in r.Trailer.
 //
 // StripHeaders panics if there is no name, or one that is not a field name with at
 // most one * at its end, or if it is a * alone.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"mime"
 	"net/http"
 	"reflect"
@@ -79,8 +80,10 @@ func (p *plan) decode(w http.ResponseWriter, r *http.Request, lim *limits, v ref
 			return malformed(e)
 		}
 		d.body(&c, p.json, v)
-	case p.form && r.PostForm != nil: // someone above has read it
-		d.postForm(p, r, v)
+	case p.form && parsed(r): // someone above has read it
+		if !d.postForm(p, r, v) {
+			return tooLarge(lim.bytes)
+		}
 	case p.form:
 		if err := d.read(w, r); err != nil {
 			return err
@@ -130,6 +133,12 @@ func (p *plan) acceptable(w http.ResponseWriter, r *http.Request, lim *limits) e
 	return nil
 }
 
+// parsed reports whether r.PostForm is the body. For other methods than these,
+// ParseForm leaves the body unread and PostForm empty.
+func parsed(r *http.Request) bool {
+	return r.PostForm != nil && (r.Method == http.MethodPost || r.Method == http.MethodPut || r.Method == http.MethodPatch)
+}
+
 func empty(r *http.Request) bool {
 	return r.Body == nil || r.Body == http.NoBody || r.ContentLength == 0 && len(r.TransferEncoding) == 0
 }
@@ -167,7 +176,7 @@ func (d *decoder) read(w http.ResponseWriter, r *http.Request) error {
 	}
 	// The declared length is a claim: memory follows what really came, four
 	// times as much each time, and the reader, not the claim, is the bound.
-	most := d.lim.bytes + 1
+	most := min(d.lim.bytes, math.MaxInt64-1) + 1
 	if r.ContentLength >= 0 {
 		most = r.ContentLength + 1 // one more than is needed, to see the end
 	}

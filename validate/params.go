@@ -141,13 +141,15 @@ func (d *decoder) form(p *plan, v reflect.Value) {
 	d.bindForm(p, v)
 }
 
-// postForm binds the fields of a form that is parsed already.
-func (d *decoder) postForm(p *plan, r *http.Request, v reflect.Value) {
-	unknown := false
+// postForm binds the fields of a form that is parsed already. It reports false if
+// they are more than the body may be.
+func (d *decoder) postForm(p *plan, r *http.Request, v reflect.Value) bool {
+	unknown, size := false, int64(0)
 	for name, list := range r.PostForm {
 		i, ok := p.forms[name]
 		unknown = unknown || !ok
 		for _, s := range list {
+			size += int64(len(name) + len(s) + 1)
 			if ok {
 				d.values[i].add(&p.params[i], s, d.lim.items)
 			}
@@ -157,6 +159,7 @@ func (d *decoder) postForm(p *plan, r *http.Request, v reflect.Value) {
 		d.failAt(form, "", "unknown", "has a field that is not known here")
 	}
 	d.bindForm(p, v)
+	return size <= d.lim.bytes
 }
 
 func (d *decoder) bindForm(p *plan, v reflect.Value) {

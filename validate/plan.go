@@ -150,6 +150,10 @@ func (c *compiler) flatten(t reflect.Type, where string, index []int, inside map
 		here := append(slices.Clip(index), i)
 		if f.Anonymous && !tag.present {
 			if s, ok := embedded(f); ok {
+				if f.Type.Kind() == reflect.Pointer && f.IsExported() && hasRules(s) {
+					c.fail(at, "is an embedded pointer to a struct with rules, which would not be checked where it is nil; embed the struct itself")
+					continue
+				}
 				if f.Type.Kind() == reflect.Pointer && !f.IsExported() {
 					c.fail(at, "is an embedded pointer to an unexported struct, which can't be set")
 					continue

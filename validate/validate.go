@@ -31,7 +31,8 @@
 // UTF-8. Names match exactly, by case too, and a name may stand in an object
 // only once, its case variants counted. Unknown names, values of another type,
 // null for what can't be null (anything but a pointer, an interface or a type
-// with its own UnmarshalJSON), numbers out of range, fractions for integers,
+// with its own UnmarshalJSON; write "dive,required" where a list of pointers must
+// not hold one), numbers out of range, fractions for integers,
 // arrays of another length than a Go array, and bodies that are too deep or
 // have too many values are refused. A []byte is a base64 string.
 //
@@ -45,7 +46,8 @@
 // absent), and slices (one element for each repetition; a header field's lines
 // are also split at commas). A parameter that is no slice may come only once.
 // Forms are application/x-www-form-urlencoded and read from the body, never
-// from the URL.
+// from the URL. Let nothing above call ParseForm or FormValue: such a form was
+// read by net/http, which skips what it can't decode.
 //
 // # Answers
 //
@@ -96,7 +98,8 @@ type Config struct {
 	MaxItems int
 	// MaxValues is how many values a JSON body may have in all, arrays, objects
 	// and their elements each counted. 0 means 50,000: decoded into an any, so
-	// many take less than 10 MiB.
+	// many take less than 10 MiB. Where an element is a large struct, MaxItems of
+	// them take MaxItems times its size.
 	MaxValues int
 	// AllowUnknown skips JSON members that the type doesn't have instead of
 	// refusing them. Those that differ from a known name only in case, and all

@@ -4,6 +4,7 @@ package bodylimit
 import (
 	"io"
 	"net/http"
+	"strings"
 )
 
 // Limit returns a reader of at most n bytes of r's body, whose error beyond them
@@ -22,8 +23,9 @@ func Abandon(w http.ResponseWriter, r *http.Request) {
 	if r.Body == nil || r.Body == http.NoBody || r.Header.Get("Expect") != "" {
 		return
 	}
+	// A body of ours overruns, not r's: nothing waits for the client.
 	var one [1]byte
-	_, _ = Limit(w, r, 0).Read(one[:]) // its error is the one that was asked for
+	_, _ = http.MaxBytesReader(bottom(w), io.NopCloser(strings.NewReader("x")), 0).Read(one[:])
 }
 
 func bottom(w http.ResponseWriter) http.ResponseWriter {

@@ -70,7 +70,28 @@ func TestTheServerKnowsThatTheBodyIsTooLarge(t *testing.T) {
 	}
 }
 
-func TestAbandonDoesNotAskForABodyThatWaits(t *testing.T) {
+// A client that announces a body and never sends it must not hold the answer up.
+func TestAbandonDoesNotWaitForTheBody(t *testing.T) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		bodylimit.Abandon(w, r)
+		w.WriteHeader(http.StatusRequestEntityTooLarge)
+	}))
+	defer srv.Close()
+	conn, err := net.Dial("tcp", srv.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := io.WriteString(conn, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	answer, _ := io.ReadAll(conn) // forever, if the server waits
+	if !bytes.HasPrefix(answer, []byte("HTTP/1.1 413 ")) {
+		t.Errorf("got %q, want a 413", answer)
+	}
+}
+
+func TestAbandonDoesNotAskAskForABodyThatWaits(t *testing.T) {
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		bodylimit.Abandon(w, r)
 		w.WriteHeader(http.StatusRequestEntityTooLarge)
