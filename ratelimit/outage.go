@@ -78,8 +78,18 @@ func (f *fallible) Take(ctx context.Context, key string, n int) (Result, error) 
 	// A client that goes away must not look like a store that fails, and must not
 	// cost the store its connection. So the decision isn't cancelled with it.
 	asked, cancel := context.WithTimeout(context.WithoutCancel(ctx), f.timeout)
+	returned := false
+	defer func() {
+		cancel()
+		if !returned { // a store that panics has failed too
+			f.probeAt.CompareAndSwap(0, int64(time.Since(f.start)+probeInterval))
+		}
+	}()
 	res, err := f.remote.Take(asked, key, n)
-	cancel()
+	returned = true
+	if err == nil {
+		err = asked.Err() // too late, from a store that does not keep to ctx
+	}
 	if err == nil {
 		if at != 0 && f.probeAt.Swap(0) != 0 {
 			f.record(ctx, audit.SysMonitorEnabled, slog.LevelInfo, "works again")

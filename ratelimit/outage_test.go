@@ -343,3 +343,49 @@ func TestPolicyString(t *testing.T) {
 		}
 	}
 }
+
+// A store that panics from its first decision on is an outage like any other.
+func TestStoreThatPanicsAtFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := newFlaky(t)
+		store.panic.Store(true)
+		l := newLimiter(t, ratelimit.Config{Limits: []ratelimit.Limit{ratelimit.PerHour(2)}, Store: store, Audit: new(recorder)})
+		h := httperr.Recover(httperr.Config{Logger: slog.New(slog.DiscardHandler)})(l.Wrap(ok))
+		for i, want := range []int{500, 204, 204, 429} { // the policy is Local
+			if w := serve(h, get()); w.Code != want {
+				t.Errorf("request %d: got %d, want %d", i, w.Code, want)
+			}
+		}
+	})
+}
+
+// sleepy is a store that takes its time, whatever its context says.
+type sleepy struct{ calls atomic.Int32 }
+
+func (s *sleepy) Open(string, []ratelimit.Limit) (ratelimit.Bucket, error) { return s, nil }
+
+func (s *sleepy) Take(context.Context, string, int) (ratelimit.Result, error) {
+	s.calls.Add(1)
+	time.Sleep(300 * time.Millisecond)
+	return ratelimit.Result{Allowed: true, Limit: ratelimit.PerHour(9)}, nil
+}
+
+func TestStoreThatIgnoresItsContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store, rec := new(sleepy), new(recorder)
+		l := newLimiter(t, ratelimit.Config{
+			Limits: []ratelimit.Limit{ratelimit.PerHour(9)}, Store: store, OnStoreError: ratelimit.Deny, Audit: rec,
+		})
+		for range 3 {
+			if _, err := l.Take(t.Context(), "a", 1); !errors.Is(err, ratelimit.ErrUnavailable) {
+				t.Errorf("got %v, want ErrUnavailable", err)
+			}
+		}
+		if got := store.calls.Load(); got != 1 {
+			t.Errorf("the store was asked %d times, want once", got)
+		}
+		if got := len(rec.names()); got != 1 {
+			t.Errorf("got %d events, want one", got)
+		}
+	})
+}

@@ -178,7 +178,9 @@ func (l *Limiter) Limits() []Limit {
 }
 
 // Wrap returns a handler that calls next for the requests that [Limiter.Check]
-// allows, and answers the others. It adds the RateLimit fields to every answer.
+// allows, and answers the others. It adds the RateLimit fields to every answer;
+// like those of transport.Secure they are shared, so nothing may write into a
+// slice that it found in the response's Header (Set, Add and Del do not).
 // The request that next gets is the one that came. Wrap panics if next is nil.
 func (l *Limiter) Wrap(next http.Handler) http.Handler {
 	if next == nil {

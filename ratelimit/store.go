@@ -35,7 +35,7 @@ type Bucket interface {
 	// An empty key is [ErrNoKey], an n of 0 is [ErrCost], and an n above the Burst
 	// of a limit is [ErrCostExceedsBurst]; each takes nothing. Any other error
 	// means that the store could not decide. Its text may be logged, so it must
-	// not hold the key.
+	// not hold the key. Take returns soon after ctx is done.
 	Take(ctx context.Context, key string, n int) (Result, error)
 }
 
