@@ -89,8 +89,8 @@ func TestSubRequestThroughAWholeChain(t *testing.T) {
 				}
 			})))
 			h.ServeHTTP(httptest.NewRecorder(), get("One alice"))
-			if len(rec.list) != 1 || rec.list[0].Subject != "" {
-				t.Errorf("events = %+v, want one that does not name alice", rec.list)
+			if len(rec.All()) != 1 || rec.All()[0].Subject != "" {
+				t.Errorf("events = %+v, want one that does not name alice", rec.All())
 			}
 		})
 	}

@@ -12,12 +12,12 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/sallyport/sallyport/audit"
 	"github.com/sallyport/sallyport/auth"
 	httperr "github.com/sallyport/sallyport/errors"
+	"github.com/sallyport/sallyport/internal/eventlog"
 )
 
 func TestMain(m *testing.M) {
@@ -74,17 +74,7 @@ func (s scheme) Scheme() auth.SecurityScheme {
 }
 
 // events collects what was recorded.
-type events struct {
-	mu   sync.Mutex
-	list []audit.Event
-}
-
-func (e *events) Record(_ context.Context, ev audit.Event) error {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.list = append(e.list, ev)
-	return nil
-}
+type events = eventlog.Recorder
 
 // who answers with the subject, or with "anonymous".
 var who = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -176,10 +166,10 @@ func TestRequire(t *testing.T) {
 			if tt.status == 400 || tt.status == 401 {
 				wantEvents = 1
 			}
-			if len(rec.list) != wantEvents {
-				t.Fatalf("%d events, want %d: %v", len(rec.list), wantEvents, rec.list)
+			if len(rec.All()) != wantEvents {
+				t.Fatalf("%d events, want %d: %v", len(rec.All()), wantEvents, rec.All())
 			}
-			for _, e := range rec.list {
+			for _, e := range rec.All() {
 				if e.Name != audit.LoginFail || e.Status != tt.status || e.Reason == "" {
 					t.Errorf("event = %+v, want %s with a reason", e, audit.LoginFail)
 				}

@@ -11,7 +11,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -19,6 +18,7 @@ import (
 	"github.com/sallyport/sallyport/auth"
 	"github.com/sallyport/sallyport/authz"
 	httperr "github.com/sallyport/sallyport/errors"
+	"github.com/sallyport/sallyport/internal/eventlog"
 )
 
 func TestMain(m *testing.M) {
@@ -64,17 +64,7 @@ var (
 	liar = answer("liar", authz.Decision{Allowed: true, Err: errDown})
 )
 
-type events struct {
-	mu   sync.Mutex
-	list []audit.Event
-}
-
-func (e *events) Record(_ context.Context, ev audit.Event) error {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.list = append(e.list, ev)
-	return nil
-}
+type events = eventlog.Recorder
 
 func request() *http.Request {
 	r := httptest.NewRequest(http.MethodGet, "/", nil)
@@ -203,7 +193,7 @@ func TestRequire(t *testing.T) {
 				}
 			}
 			var names []string
-			for _, e := range rec.list {
+			for _, e := range rec.All() {
 				names = append(names, e.Name)
 				if e.Reason == "" || tt.event == audit.AuthzFail && e.Subject != "alice" {
 					t.Errorf("event = %+v, want a reason and the subject", e)
@@ -254,8 +244,8 @@ func TestIdentityByHandBelowOptional(t *testing.T) {
 	if w.Code != 403 || len(w.Header()["Www-Authenticate"]) != 0 {
 		t.Errorf("got %d %q, want a 403 without a challenge", w.Code, w.Header()["Www-Authenticate"])
 	}
-	if len(rec.list) != 1 || rec.list[0].Name != audit.AuthzFail || rec.list[0].Subject != "bob" {
-		t.Errorf("events = %+v, want one %s of bob", rec.list, audit.AuthzFail)
+	if len(rec.All()) != 1 || rec.All()[0].Name != audit.AuthzFail || rec.All()[0].Subject != "bob" {
+		t.Errorf("events = %+v, want one %s of bob", rec.All(), audit.AuthzFail)
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 
 	"github.com/sallyport/sallyport/audit"
 	httperr "github.com/sallyport/sallyport/errors"
+	"github.com/sallyport/sallyport/internal/eventlog"
 )
 
 // A buffer is a bytes.Buffer that a server may write to while the test reads.
@@ -51,23 +52,9 @@ func (b *buffer) lines(t testing.TB) []map[string]any {
 }
 
 // A memory is an audit.Recorder that keeps what it gets.
-type memory struct {
-	mu     sync.Mutex
-	events []audit.Event
-}
+type memory struct{ eventlog.Recorder }
 
-func (m *memory) Record(_ context.Context, e audit.Event) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.events = append(m.events, e)
-	return nil
-}
-
-func (m *memory) all() []audit.Event {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.events
-}
+func (m *memory) all() []audit.Event { return m.All() }
 
 // A witness is what a chain tells its operator.
 type witness struct {

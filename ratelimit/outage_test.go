@@ -170,10 +170,10 @@ func TestOutageIsToldOnce(t *testing.T) {
 		if got, want := rec.names(), []string{audit.SysMonitorDisabled, audit.SysMonitorEnabled}; !slices.Equal(got, want) {
 			t.Errorf("after the outage: got the events %v, want %v", got, want)
 		}
-		if e := rec.events[0]; e.Level != slog.LevelError || e.Reason != "the store of rate limit api failed, so Local holds: connection refused" {
+		if e := rec.All()[0]; e.Level != slog.LevelError || e.Reason != "the store of rate limit api failed, so Local holds: connection refused" {
 			t.Errorf("got the event %+v", e)
 		}
-		if e := rec.events[1]; e.Level != slog.LevelInfo || e.Reason != "the store of rate limit api works again" {
+		if e := rec.All()[1]; e.Level != slog.LevelInfo || e.Reason != "the store of rate limit api works again" {
 			t.Errorf("got the event %+v", e)
 		}
 		store.fail.Store(true)

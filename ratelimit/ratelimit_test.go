@@ -2,7 +2,6 @@ package ratelimit_test
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,7 +12,6 @@ import (
 	"reflect"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -21,6 +19,7 @@ import (
 	"github.com/sallyport/sallyport"
 	"github.com/sallyport/sallyport/audit"
 	httperr "github.com/sallyport/sallyport/errors"
+	"github.com/sallyport/sallyport/internal/eventlog"
 	"github.com/sallyport/sallyport/ratelimit"
 )
 
@@ -51,23 +50,11 @@ func serve(h http.Handler, r *http.Request) *httptest.ResponseRecorder {
 func get() *http.Request { return httptest.NewRequest(http.MethodGet, "/", nil) }
 
 // recorder keeps events.
-type recorder struct {
-	mu     sync.Mutex
-	events []audit.Event
-}
-
-func (r *recorder) Record(_ context.Context, e audit.Event) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.events = append(r.events, e)
-	return nil
-}
+type recorder struct{ eventlog.Recorder }
 
 func (r *recorder) names() []string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	var names []string
-	for _, e := range r.events {
+	for _, e := range r.All() {
 		names = append(names, e.Name)
 	}
 	return names
@@ -193,10 +180,10 @@ func TestRFC6585_4_Refusal(t *testing.T) {
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
-	if len(rec.events) != 1 {
-		t.Fatalf("got %d events, want 1: %+v", len(rec.events), rec.events)
+	if len(rec.All()) != 1 {
+		t.Fatalf("got %d events, want 1: %+v", len(rec.All()), rec.All())
 	}
-	e := rec.events[0]
+	e := rec.All()[0]
 	if e.Name != audit.RateLimitExceeded || e.Status != 429 || e.Code != "rate_limited" || e.Level != slog.LevelWarn ||
 		e.Reason != "api-2: over 1 per 1m0s" || e.Addr.String() != "192.0.2.1" {
 		t.Errorf("got the event %+v", e)
@@ -562,7 +549,7 @@ func TestKeysAreSecret(t *testing.T) {
 		store.fail.Store(true)
 	}
 	_, err := l.Check(get())
-	all := answers.String() + log.String() + fmt.Sprintf("%+v %v %+v", rec.events, err, l)
+	all := answers.String() + log.String() + fmt.Sprintf("%+v %v %+v", rec.All(), err, l)
 	if strings.Contains(all, key) {
 		t.Errorf("the key is shown in %s", all)
 	}

@@ -18,6 +18,7 @@ import (
 	"testing"
 
 	"github.com/sallyport/sallyport/audit"
+	"github.com/sallyport/sallyport/internal/eventlog"
 	"github.com/sallyport/sallyport/transport"
 )
 
@@ -127,23 +128,9 @@ func exchange(t *testing.T, addr, request string) (*http.Response, string) {
 }
 
 // recorder keeps audit events.
-type recorder struct {
-	mu     sync.Mutex
-	events []audit.Event
-}
+type recorder struct{ eventlog.Recorder }
 
-func (r *recorder) Record(_ context.Context, e audit.Event) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.events = append(r.events, e)
-	return nil
-}
-
-func (r *recorder) all() []audit.Event {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return append([]audit.Event(nil), r.events...)
-}
+func (r *recorder) all() []audit.Event { return r.All() }
 
 // one returns the only event.
 func (r *recorder) one(t *testing.T) audit.Event {

@@ -1,18 +1,17 @@
 package validate_test
 
 import (
-	"context"
 	"encoding/json"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/sallyport/sallyport/audit"
 	httperr "github.com/sallyport/sallyport/errors"
+	"github.com/sallyport/sallyport/internal/eventlog"
 )
 
 // quiet keeps the events of a test out of its output.
@@ -23,17 +22,7 @@ func quiet(t testing.TB) {
 }
 
 // recorder keeps events.
-type recorder struct {
-	mu     sync.Mutex
-	events []audit.Event
-}
-
-func (r *recorder) Record(_ context.Context, e audit.Event) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.events = append(r.events, e)
-	return nil
-}
+type recorder = eventlog.Recorder
 
 // An answer is what a client sees.
 type answer struct {
@@ -83,7 +72,7 @@ func serve(t testing.TB, door func(http.Handler) http.Handler, r *http.Request) 
 		t.Errorf("the answer says %d, its status is %d", a.Status, res.StatusCode)
 	}
 	a.Status, a.header, a.body = res.StatusCode, res.Header, string(b)
-	return a, entered, rec.events, out.String()
+	return a, entered, rec.All(), out.String()
 }
 
 // post returns a request with a JSON body.

@@ -23,6 +23,7 @@ import (
 	"github.com/sallyport/sallyport/auth/basic"
 	"github.com/sallyport/sallyport/auth/password"
 	httperr "github.com/sallyport/sallyport/errors"
+	"github.com/sallyport/sallyport/internal/eventlog"
 	"github.com/sallyport/sallyport/internal/scope"
 )
 
@@ -85,17 +86,7 @@ func newAccounts() *accounts {
 }
 
 // recorder keeps audit events.
-type recorder struct {
-	mu     sync.Mutex
-	events []audit.Event
-}
-
-func (r *recorder) Record(_ context.Context, e audit.Event) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.events = append(r.events, e)
-	return nil
-}
+type recorder = eventlog.Recorder
 
 func newBasic(t testing.TB, cfg basic.Config) *basic.Authenticator {
 	t.Helper()
@@ -287,8 +278,8 @@ func TestCVE_2026_44332_RefusalsAreAlike(t *testing.T) {
 			if len(guard.events) != 0 {
 				t.Errorf("the lockout was told %v, want nothing", guard.events)
 			}
-			if len(events.events) != 1 || events.events[0].Name != audit.LoginFail || !strings.Contains(events.events[0].Reason, tt.reason) {
-				t.Errorf("got events %+v, want one authn_login_fail because of %q", events.events, tt.reason)
+			if len(events.All()) != 1 || events.All()[0].Name != audit.LoginFail || !strings.Contains(events.All()[0].Reason, tt.reason) {
+				t.Errorf("got events %+v, want one authn_login_fail because of %q", events.All(), tt.reason)
 			}
 		})
 	}
@@ -338,10 +329,10 @@ func TestLoginSuccessEvent(t *testing.T) {
 	if status, answer := respond(t, h, request(encode("ada", secret))); status != 200 || !strings.HasSuffix(answer, "user-1") {
 		t.Fatalf("got %d %s, want 200 user-1", status, answer)
 	}
-	if len(rec.events) != 1 {
-		t.Fatalf("got %d events, want 1", len(rec.events))
+	if len(rec.All()) != 1 {
+		t.Fatalf("got %d events, want 1", len(rec.All()))
 	}
-	e := rec.events[0]
+	e := rec.All()[0]
 	if e.Name != audit.LoginSuccess || e.Subject != "user-1" || e.Scheme != "Basic" || e.Addr.String() != "192.0.2.1" || e.Path != "/items" || e.RequestID == "" {
 		t.Errorf("got %+v, want a success of user-1 from 192.0.2.1", e)
 	}

@@ -130,7 +130,7 @@ func TestCVE_2026_35597_LockedRefusesTheRightPassword(t *testing.T) {
 			t.Errorf("got %d, want 401", status)
 		}
 	}
-	for _, e := range rec.events {
+	for _, e := range rec.All() {
 		if e.Name != audit.LoginFail {
 			t.Errorf("got event %s, want only authn_login_fail", e.Name)
 		}
@@ -161,7 +161,7 @@ func TestCVE_2025_55003_ConcurrentGuessesCount(t *testing.T) {
 		t.Fatalf("%d of %d guesses were answered with 401", decided.Load(), guesses)
 	}
 	var looked int
-	for _, e := range rec.events {
+	for _, e := range rec.All() {
 		if strings.Contains(e.Reason, "wrong password") {
 			looked++
 		}

@@ -95,7 +95,7 @@ func undecided(t *testing.T, b *basic.Authenticator, authorization string) {
 		if w.Code != 503 || w.Header().Get("Retry-After") == "" || w.Header().Get("WWW-Authenticate") != "" {
 			t.Errorf("%s: got %d with %v, want 503 with Retry-After and no challenge", name, w.Code, w.Header())
 		}
-		for _, e := range rec.events {
+		for _, e := range rec.All() {
 			if e.Name == audit.LoginFail {
 				t.Errorf("%s: got event %+v, want no failed login", name, e)
 			}

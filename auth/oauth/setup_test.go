@@ -24,6 +24,7 @@ import (
 	"github.com/sallyport/sallyport/auth/oauth"
 	"github.com/sallyport/sallyport/auth/password"
 	httperr "github.com/sallyport/sallyport/errors"
+	"github.com/sallyport/sallyport/internal/eventlog"
 )
 
 const (
@@ -284,26 +285,10 @@ func (e *endpoint) token(t testing.TB, w *httptest.ResponseRecorder) token {
 }
 
 // events is a recorder that keeps everything.
-type events struct {
-	mu  sync.Mutex
-	all []audit.Event
-}
-
-func (r *events) Record(_ context.Context, e audit.Event) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.all = append(r.all, e)
-	return nil
-}
+type events struct{ eventlog.Recorder }
 
 // take returns the events so far, and forgets them.
-func (r *events) take() []audit.Event {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	all := r.all
-	r.all = nil
-	return all
-}
+func (r *events) take() []audit.Event { return r.Take() }
 
 // logs is a buffer for a log that several goroutines write to.
 type logs struct {

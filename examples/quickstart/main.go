@@ -126,7 +126,7 @@ func newHandler(base string, demo *demo, lifetime time.Duration) (http.Handler, 
 		return nil, err
 	}
 
-	// How often: by client address, with a tighter limit where passwords are guessed.
+	// How often: by client address, with a tighter limit on the token endpoint.
 	everywhere, err := ratelimit.New(ratelimit.Config{
 		Limits: []ratelimit.Limit{ratelimit.PerMinute(100)},
 		Skip:   func(r *http.Request) bool { return r.URL.Path == "/healthz" },
