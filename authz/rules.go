@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/sallyport/sallyport/auth"
+	"github.com/sallyport/sallyport/internal/grammar"
 )
 
 // Role returns a rule that allows an identity which has all the roles. Use [Any]
@@ -22,10 +23,8 @@ func Role(name ...string) Rule {
 func Scope(name ...string) Rule {
 	names := checked("Scope", name)
 	for _, n := range names {
-		for i := range len(n) {
-			if c := n[i]; c <= ' ' || c > '~' || c == '"' || c == '\\' {
-				panic("authz: Scope: a name has a character that a scope can't have")
-			}
+		if !grammar.IsScopeToken(n) {
+			panic("authz: Scope: a name has a character that a scope can't have")
 		}
 	}
 	return &has{kind: "scope", names: names}

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/sallyport/sallyport/audit"
+	"github.com/sallyport/sallyport/internal/grammar"
 	"github.com/sallyport/sallyport/internal/quoted"
 	"github.com/sallyport/sallyport/internal/scope"
 )
@@ -150,13 +151,9 @@ func validRequestID(id string) bool {
 		return false
 	}
 	for i := range len(id) {
-		if !alphanumeric(id[i]) && strings.IndexByte("._-:", id[i]) < 0 {
+		if !grammar.IsAlphanumeric(id[i]) && strings.IndexByte("._-:", id[i]) < 0 {
 			return false
 		}
 	}
 	return true
-}
-
-func alphanumeric(c byte) bool {
-	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
 }

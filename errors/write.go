@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/sallyport/sallyport/audit"
+	"github.com/sallyport/sallyport/internal/grammar"
 	"github.com/sallyport/sallyport/internal/logtext"
 )
 
@@ -148,7 +149,7 @@ func (a *answer) send(w http.ResponseWriter, r *http.Request) {
 		name = http.CanonicalHeaderKey(name)
 		values = slices.DeleteFunc(slices.Clone(values), unsafeValue)
 		switch {
-		case len(values) == 0 || !token(name):
+		case len(values) == 0 || !grammar.IsToken(name):
 		case name == "Vary":
 			h[name] = append(slices.Clip(h[name]), values...)
 		default:
@@ -187,16 +188,6 @@ func drop(h http.Header) {
 			delete(h, name)
 		}
 	}
-}
-
-// token reports whether name may be the name of a field (RFC 9110, section 5.1).
-func token(name string) bool {
-	for i := range len(name) {
-		if !alphanumeric(name[i]) && strings.IndexByte("!#$%&'*+-.^_`|~", name[i]) < 0 {
-			return false
-		}
-	}
-	return name != ""
 }
 
 // unsafeValue reports whether v has characters that may not stand in a field

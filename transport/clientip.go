@@ -205,15 +205,3 @@ func hopByHop(h http.Header, name string) bool {
 	}
 	return false
 }
-
-// scheme returns the scheme of the client's connection: what ClientIP settled, else
-// that of the connection itself.
-func scheme(r *http.Request) string {
-	if s := scope.From(r.Context()); s != nil && s.Scheme != "" {
-		return s.Scheme
-	}
-	if r.TLS != nil {
-		return "https"
-	}
-	return "http"
-}

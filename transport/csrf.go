@@ -10,6 +10,7 @@ import (
 
 	"github.com/sallyport/sallyport/audit"
 	httperr "github.com/sallyport/sallyport/errors"
+	"github.com/sallyport/sallyport/internal/scope"
 )
 
 // CSRF returns a door against cross-site request forgery, for services that
@@ -103,7 +104,7 @@ func (c *originCheck) check(r *http.Request) error {
 	switch {
 	case err != nil || u.Host == "":
 		return errors.New("the Origin has no host")
-	case u.Scheme != "https" && scheme(r) == "https":
+	case u.Scheme != "https" && scope.SchemeOf(r) == "https":
 		return errors.New("the Origin is not https, the request is")
 	}
 	return nil

@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+
+	"github.com/sallyport/sallyport/internal/grammar"
 )
 
 // An elements walks through the list elements of a field's lines, from the last
@@ -142,7 +144,7 @@ func isHidden(s string) bool {
 		return false
 	}
 	for i := range len(s) {
-		if c := s[i]; !isAlnum(c) && strings.IndexByte("._-", c) < 0 {
+		if c := s[i]; !grammar.IsAlphanumeric(c) && strings.IndexByte("._-", c) < 0 {
 			return false
 		}
 	}
@@ -186,21 +188,8 @@ func cutValue(s string) (value, rest string, ok bool) {
 // cutToken cuts a token (RFC 9110, section 5.6.2) off the left of s.
 func cutToken(s string) (token, rest string) {
 	i := 0
-	for i < len(s) && isTokenChar(s[i]) {
+	for i < len(s) && grammar.IsTokenChar(s[i]) {
 		i++
 	}
 	return s[:i], s[i:]
-}
-
-func isToken(s string) bool {
-	token, rest := cutToken(s)
-	return token != "" && rest == ""
-}
-
-func isTokenChar(c byte) bool {
-	return isAlnum(c) || strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0
-}
-
-func isAlnum(c byte) bool {
-	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/sallyport/sallyport/internal/quoted"
+	"github.com/sallyport/sallyport/internal/scope"
 )
 
 // Headers are the fields that [Secure] puts on every response. The zero Headers
@@ -66,7 +67,7 @@ func Secure(h Headers) func(http.Handler) http.Handler {
 			for i := range always {
 				out[always[i].name] = always[i].value
 			}
-			if hsts != nil && scheme(r) == "https" {
+			if hsts != nil && scope.SchemeOf(r) == "https" {
 				out["Strict-Transport-Security"] = hsts
 			}
 			next.ServeHTTP(w, r)

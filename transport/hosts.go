@@ -12,6 +12,8 @@ import (
 
 	"github.com/sallyport/sallyport/audit"
 	httperr "github.com/sallyport/sallyport/errors"
+	"github.com/sallyport/sallyport/internal/grammar"
+	"github.com/sallyport/sallyport/internal/scope"
 )
 
 // AllowedHosts returns a door that answers requests for any other host with 421
@@ -70,7 +72,7 @@ func portOr(port string, r *http.Request) string {
 	switch {
 	case port != "":
 		return port
-	case scheme(r) == "https":
+	case scope.SchemeOf(r) == "https":
 		return "443"
 	default:
 		return "80"
@@ -135,7 +137,7 @@ func validName(s string) bool {
 			return false
 		case c == '.':
 			label = 0
-		case isAlnum(c) || c == '-' || c == '_':
+		case grammar.IsAlphanumeric(c) || c == '-' || c == '_':
 			if label++; label > 63 {
 				return false
 			}

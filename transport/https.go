@@ -10,6 +10,8 @@ import (
 
 	"github.com/sallyport/sallyport/audit"
 	httperr "github.com/sallyport/sallyport/errors"
+	"github.com/sallyport/sallyport/internal/grammar"
+	"github.com/sallyport/sallyport/internal/scope"
 )
 
 // maxRedirect bounds a redirect's Location, in bytes. Longer ones fail in
@@ -28,7 +30,7 @@ const maxRedirect = 8 << 10
 func RequireHTTPS(next http.Handler) http.Handler {
 	mustHandler("RequireHTTPS", next)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if scheme(r) != "https" {
+		if scope.SchemeOf(r) != "https" {
 			httperr.Write(w, r, plainHTTP(leaked(r.Header, nil)))
 			return
 		}
@@ -59,7 +61,7 @@ func RedirectHTTPS(host string, credentials ...string) http.Handler {
 	}
 	fields := make([]string, len(credentials))
 	for i, c := range credentials {
-		if !isToken(c) {
+		if !grammar.IsToken(c) {
 			panic(fmt.Sprintf("transport: RedirectHTTPS: credentials: %q is not a field name", c))
 		}
 		fields[i] = textproto.CanonicalMIMEHeaderKey(c)

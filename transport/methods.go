@@ -9,6 +9,7 @@ import (
 
 	"github.com/sallyport/sallyport/audit"
 	httperr "github.com/sallyport/sallyport/errors"
+	"github.com/sallyport/sallyport/internal/grammar"
 )
 
 // Methods returns a door that lets only the given methods through; GET brings HEAD
@@ -26,7 +27,7 @@ func Methods(allowed ...string) func(http.Handler) http.Handler {
 	var names []string
 	for _, m := range allowed {
 		switch {
-		case !isToken(m):
+		case !grammar.IsToken(m):
 			panic(fmt.Sprintf("transport: Methods: %q is not a method", m))
 		case m == "TRACE" || m == "CONNECT":
 			panic("transport: Methods: " + m + " can't be allowed")

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/sallyport/sallyport/internal/grammar"
 	"github.com/sallyport/sallyport/internal/scope"
 )
 
@@ -25,7 +26,7 @@ func StripHeaders(names ...string) func(http.Handler) http.Handler {
 	patterns := make([]namePattern, len(names))
 	for i, name := range names {
 		folded, prefix := strings.CutSuffix(name, "*")
-		if !isToken(folded) || strings.Contains(folded, "*") {
+		if !grammar.IsToken(folded) || strings.Contains(folded, "*") {
 			panic(fmt.Sprintf("transport: StripHeaders: %q is not a field name, with or without a * at its end", name))
 		}
 		patterns[i] = namePattern{strings.ReplaceAll(strings.ToLower(folded), "_", "-"), prefix}

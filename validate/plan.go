@@ -14,6 +14,7 @@ import (
 
 	"github.com/go-playground/validator/v10"
 
+	"github.com/sallyport/sallyport/internal/grammar"
 	"github.com/sallyport/sallyport/internal/strictjson"
 )
 
@@ -271,18 +272,11 @@ func validName(source, name string) bool {
 		case "Host", "Trailer", "Transfer-Encoding": // net/http keeps these elsewhere
 			return false
 		}
-		return token(name)
+		return grammar.IsToken(name)
 	case cookie:
-		return token(name)
+		return grammar.IsToken(name)
 	}
 	return !strings.ContainsFunc(name, unicode.IsControl)
-}
-
-// token reports whether name is a token (RFC 9110, section 5.6.2).
-func token(name string) bool {
-	return !strings.ContainsFunc(name, func(c rune) bool {
-		return c <= ' ' || c >= 0x7f || strings.ContainsRune(`"(),/:;<=>?@[\]{}`, c)
-	})
 }
 
 var (

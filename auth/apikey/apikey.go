@@ -57,6 +57,7 @@ import (
 
 	"github.com/sallyport/sallyport/auth"
 	httperr "github.com/sallyport/sallyport/errors"
+	"github.com/sallyport/sallyport/internal/grammar"
 	"github.com/sallyport/sallyport/internal/isnil"
 	"github.com/sallyport/sallyport/internal/quoted"
 	"github.com/sallyport/sallyport/internal/scope"
@@ -123,7 +124,7 @@ func New(cfg Config) (*Authenticator, error) {
 	switch {
 	case isnil.Value(cfg.Store):
 		return nil, errors.New("apikey: Config.Store is nil")
-	case !token(cfg.Header):
+	case !grammar.IsToken(cfg.Header):
 		return nil, fmt.Errorf("apikey: Config.Header %q is not a field name", cfg.Header)
 	case reserved(name):
 		return nil, fmt.Errorf("apikey: Config.Header %q has a meaning of its own; use X-API-Key or the like", cfg.Header)
@@ -327,27 +328,13 @@ func undecided(what string, err error) error {
 	return fmt.Errorf("apikey: %s: %w", what, err)
 }
 
-// token reports whether s is a token (RFC 9110, section 5.6.2).
-func token(s string) bool {
-	for i := range len(s) {
-		if c := s[i]; !letterOrDigit(c) && strings.IndexByte("!#$%&'*+-.^_`|~", c) < 0 {
-			return false
-		}
-	}
-	return s != ""
-}
-
 func plainParameter(s string) bool {
 	for i := range len(s) {
-		if c := s[i]; !letterOrDigit(c) && strings.IndexByte("_-.", c) < 0 {
+		if c := s[i]; !grammar.IsAlphanumeric(c) && strings.IndexByte("_-.", c) < 0 {
 			return false
 		}
 	}
 	return len(s) <= 64
-}
-
-func letterOrDigit(c byte) bool {
-	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
 }
 
 // reserved reports whether a field of this canonical name already has a meaning,

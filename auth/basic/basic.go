@@ -177,10 +177,7 @@ func (a *Authenticator) login(r *http.Request, name, pw string) (auth.User, erro
 }
 
 func (a *Authenticator) warnOfPlainHTTP(r *http.Request) {
-	if r.TLS != nil || a.warned.Load() {
-		return
-	}
-	if s := scope.From(r.Context()); s != nil && s.Scheme == "https" {
+	if a.warned.Load() || scope.SchemeOf(r) == "https" {
 		return
 	}
 	if a.warned.CompareAndSwap(false, true) {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/sallyport/sallyport/auth"
 	httperr "github.com/sallyport/sallyport/errors"
+	"github.com/sallyport/sallyport/internal/grammar"
 	"github.com/sallyport/sallyport/internal/quoted"
 )
 
@@ -64,7 +65,7 @@ func (c *challenges) insufficientScope(p *httperr.Problem) string {
 	s := c.bare + `, error="insufficient_scope", error_description="The access token does not allow this."`
 	scope, _ := p.Extensions["scope"].(string)
 	for one := range strings.SplitSeq(scope, " ") {
-		if !isScope(one) {
+		if !grammar.IsScopeToken(one) {
 			return s // no list is better than one that says something else
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/sallyport/sallyport/auth"
+	"github.com/sallyport/sallyport/internal/grammar"
 	"github.com/sallyport/sallyport/internal/strictjson"
 )
 
@@ -174,7 +175,7 @@ func (v *verifier) readAudience(c *claims, value strictjson.Value) bool {
 func (v *verifier) readScopes(value strictjson.Value) ([]string, bool) {
 	if value.Kind != strictjson.String && v.ScopeClaim != "scope" {
 		scopes, ok := texts(value)
-		return scopes, ok && !slices.ContainsFunc(scopes, func(s string) bool { return !isScope(s) })
+		return scopes, ok && !slices.ContainsFunc(scopes, func(s string) bool { return !grammar.IsScopeToken(s) })
 	}
 	joined, err := value.Text()
 	if err != nil {
@@ -185,22 +186,12 @@ func (v *verifier) readScopes(value strictjson.Value) ([]string, bool) {
 	}
 	scopes := make([]string, 0, strings.Count(joined, " ")+1)
 	for one := range strings.SplitSeq(joined, " ") {
-		if !isScope(one) {
+		if !grammar.IsScopeToken(one) {
 			return nil, false
 		}
 		scopes = append(scopes, one)
 	}
 	return scopes, true
-}
-
-// isScope reports whether s is a scope-token of RFC 6749 §3.3.
-func isScope(s string) bool {
-	for i := range len(s) {
-		if c := s[i]; c <= ' ' || c > '~' || c == '"' || c == '\\' {
-			return false
-		}
-	}
-	return s != ""
 }
 
 // texts reads an array of strings that are not empty.

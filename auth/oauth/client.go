@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"github.com/sallyport/sallyport/auth"
+	"github.com/sallyport/sallyport/internal/grammar"
 )
 
 // Clients is a store of clients. It must be safe for concurrent use.
@@ -159,7 +160,7 @@ func (c Client) check() error {
 		}
 	}
 	for _, one := range c.Scopes {
-		if !isScopeToken(one) {
+		if !grammar.IsScopeToken(one) {
 			return fmt.Errorf("Client.Scopes: %q is not a scope token", one)
 		}
 	}

@@ -300,10 +300,7 @@ func (s *Server) useKeys(keys *jwk.Ring) error {
 // warnOfPlainHTTP says once that credentials came in the clear, except where the
 // issuer's own URL says that they shall.
 func (s *Server) warnOfPlainHTTP(r *http.Request) {
-	if r.TLS != nil || !s.tls || s.warned.Load() {
-		return
-	}
-	if settled := scope.From(r.Context()); settled != nil && settled.Scheme == "https" {
+	if !s.tls || s.warned.Load() || scope.SchemeOf(r) == "https" {
 		return
 	}
 	if s.warned.CompareAndSwap(false, true) {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/sallyport/sallyport/auth"
 	"github.com/sallyport/sallyport/auth/password"
+	"github.com/sallyport/sallyport/internal/grammar"
 )
 
 // password approves a token for the user whose name and password the request
@@ -65,7 +66,7 @@ func checkUser(user auth.User) error {
 		}
 	}
 	for _, one := range user.Scopes {
-		if !isScopeToken(one) {
+		if !grammar.IsScopeToken(one) {
 			return fmt.Errorf("oauth: user %q has the scope %q, which is not a scope token", user.Subject, one)
 		}
 	}

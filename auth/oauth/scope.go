@@ -3,6 +3,8 @@ package oauth
 import (
 	"slices"
 	"strings"
+
+	"github.com/sallyport/sallyport/internal/grammar"
 )
 
 // parseScope returns the scope tokens of s, each once, or nil if s is not a
@@ -10,7 +12,7 @@ import (
 func parseScope(s string) []string {
 	var tokens []string
 	for token := range strings.SplitSeq(s, " ") {
-		if !isScopeToken(token) || len(tokens) == maxScopes {
+		if !grammar.IsScopeToken(token) || len(tokens) == maxScopes {
 			return nil
 		}
 		if !slices.Contains(tokens, token) {
@@ -22,18 +24,6 @@ func parseScope(s string) []string {
 
 // maxScopes bounds the different scopes of one request.
 const maxScopes = 256
-
-// isScopeToken reports whether s is printable ASCII without spaces, quotes and
-// backslashes, and not empty. A stored scope that is not one could become two
-// on the way.
-func isScopeToken(s string) bool {
-	for i := range len(s) {
-		if c := s[i]; c <= ' ' || c > '~' || c == '"' || c == '\\' {
-			return false
-		}
-	}
-	return s != ""
-}
 
 // mayHave reports whether the client may ask for these scopes.
 func (c Client) mayHave(asked []string) bool {

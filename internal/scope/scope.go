@@ -127,6 +127,18 @@ func ClientAddr(r *http.Request) netip.Addr {
 	return PeerAddr(r)
 }
 
+// SchemeOf returns "https" or "http": what a trusted proxy said of the client's own
+// connection, once that is settled, else what r's connection is.
+func SchemeOf(r *http.Request) string {
+	if s := From(r.Context()); s != nil && s.Scheme != "" {
+		return s.Scheme
+	}
+	if r.TLS != nil {
+		return "https"
+	}
+	return "http"
+}
+
 // PeerAddr returns the address of the other end of the connection, unmapped
 // and without a zone, or the zero Addr if r.RemoteAddr holds none (a Unix
 // socket, say).

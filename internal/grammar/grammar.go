@@ -1,0 +1,38 @@
+// Package grammar knows the small productions that several packages check: those
+// of RFC 9110 and RFC 6749.
+package grammar
+
+import "strings"
+
+// IsToken reports whether s is a token (RFC 9110, section 5.6.2), which is what
+// methods, field names and authentication schemes are made of.
+func IsToken(s string) bool {
+	for i := range len(s) {
+		if !IsTokenChar(s[i]) {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// IsTokenChar reports whether c may stand in a token.
+func IsTokenChar(c byte) bool {
+	return IsAlphanumeric(c) || strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0
+}
+
+// IsAlphanumeric reports whether c is an ASCII letter or digit.
+func IsAlphanumeric(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
+}
+
+// IsScopeToken reports whether s is a scope-token (RFC 6749, section 3.3):
+// printable ASCII without spaces, quotes and backslashes, and not empty. A scope
+// that is not one could become two on the way.
+func IsScopeToken(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c <= ' ' || c > '~' || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return s != ""
+}

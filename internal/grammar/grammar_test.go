@@ -1,0 +1,35 @@
+package grammar_test
+
+import (
+	"testing"
+
+	"github.com/sallyport/sallyport/internal/grammar"
+)
+
+func TestTokens(t *testing.T) {
+	for _, tt := range []struct {
+		s            string
+		token, scope bool
+	}{
+		{"", false, false},
+		{"X-API-Key", true, true},
+		{"!#$%&'*+-.^_`|~09azAZ", true, true},
+		{"items:read", false, true},
+		{"a b", false, false},
+		{"a\tb", false, false},
+		{`a"b`, false, false},
+		{`a\b`, false, false},
+		{"a/b", false, true},
+		{"a\x00", false, false},
+		{"a\x7f", false, false},
+		{"é", false, false},
+		{"a\r\nb", false, false},
+	} {
+		if got := grammar.IsToken(tt.s); got != tt.token {
+			t.Errorf("IsToken(%q) = %v, want %v", tt.s, got, tt.token)
+		}
+		if got := grammar.IsScopeToken(tt.s); got != tt.scope {
+			t.Errorf("IsScopeToken(%q) = %v, want %v", tt.s, got, tt.scope)
+		}
+	}
+}
