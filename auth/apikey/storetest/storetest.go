@@ -266,14 +266,16 @@ var managerRules = []rule[apikey.Manager]{
 	}},
 	{"revoke concurrently", "of several revocations the earliest stands, whatever their order", func(t *testing.T, open openManager) {
 		const n = 16
-		a := mint(t, "alice")
-		m := open(t, a)
-		together(n, func(i int) {
-			err := m.Revoke(t.Context(), "alice", a.ID, a.Created.Add(time.Duration(i+1)*time.Hour))
-			holds(t, err == nil, "Revoke: %v", err)
-		})
-		a.Revoked = a.Created.Add(time.Hour)
-		same(t, key(t, m, a.ID), a)
+		for range 8 { // in one round the earliest may come last by chance
+			a := mint(t, "alice")
+			m := open(t, a)
+			together(n, func(i int) {
+				err := m.Revoke(t.Context(), "alice", a.ID, a.Created.Add(time.Duration(i+1)*time.Hour))
+				holds(t, err == nil, "Revoke: %v", err)
+			})
+			a.Revoked = a.Created.Add(time.Hour)
+			same(t, key(t, m, a.ID), a)
+		}
 	}},
 	{"list", "an owner sees all his keys and no others, the oldest first, without hashes", func(t *testing.T, open openManager) {
 		m := open(t)
