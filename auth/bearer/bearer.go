@@ -39,6 +39,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sallyport/sallyport/auth"
@@ -131,6 +132,7 @@ type Authenticator struct {
 	verifiers  []*verifier
 	byIssuer   map[string]*verifier // nil for one issuer
 	scratch    sync.Pool            // of *scratch
+	header     atomic.Pointer[knownHeader]
 }
 
 // verifier is a Config that has been checked.
@@ -313,6 +315,7 @@ func (a *Authenticator) verify(ctx context.Context, token string) (verified, err
 		a.scratch.Put(buf)
 	}()
 
+	buf.known = a.header.Load()
 	j, err := buf.parse(token)
 	if err != nil {
 		return verified{}, err
@@ -328,6 +331,9 @@ func (a *Authenticator) verify(ctx context.Context, token string) (verified, err
 	}
 	if err := j.verify(ctx, v.Keys, v.algorithms); err != nil {
 		return verified{}, err
+	}
+	if j.header != nil { // it was not known
+		a.header.Store(j.remember(token))
 	}
 	return v.identity(&j, time.Now())
 }
