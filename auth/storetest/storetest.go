@@ -16,10 +16,10 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/sallyport/sallyport/auth"
+	"github.com/sallyport/sallyport/internal/conformance"
 )
 
 // An Open function returns a new store that holds users and nothing else. It may
@@ -66,7 +66,7 @@ var rules = []rule{
 		for _, s := range []auth.Users{open(t), open(t, user("ada"))} {
 			for _, name := range []string{"bob", "", "%", "_da", "ad", "adaa", "ad*", "a.a", "subject of ada", "' OR ''='", `ada"`} {
 				u, err := s.User(t.Context(), name)
-				holds(t, errors.Is(err, auth.ErrNotFound), "User(%q): got %v, %v, want auth.ErrNotFound", name, u, err)
+				conformance.Holds(t, errors.Is(err, auth.ErrNotFound), "User(%q): got %v, %v, want auth.ErrNotFound", name, u, err)
 			}
 		}
 	}},
@@ -74,11 +74,11 @@ var rules = []rule{
 		ada := user("ada")
 		given := clone(ada)
 		s := open(t, given)
-		spoil(given)
+		conformance.Spoil(given.Scopes, given.Roles)
 		got := find(t, s, "ada")
 		_, _ = append(got.Scopes, "changed"), append(got.Roles, "changed")
 		same(t, got, ada)
-		spoil(got)
+		conformance.Spoil(got.Scopes, got.Roles)
 		same(t, find(t, s, "ada"), ada)
 	}},
 	{"cancelled", "a request that was given up must not look like one with an unknown name, and changes nothing", func(t *testing.T, open Open) {
@@ -88,25 +88,25 @@ var rules = []rule{
 		cancel()
 		for _, name := range []string{"ada", "bob"} {
 			u, err := s.User(ctx, name)
-			holds(t, err != nil && !errors.Is(err, auth.ErrNotFound),
+			conformance.Holds(t, err != nil && !errors.Is(err, auth.ErrNotFound),
 				"User(%q) with a cancelled context: got %v, want an error that is not auth.ErrNotFound", name, err)
-			holds(t, u.Subject == "" && u.PasswordHash == "", "User(%q) with a cancelled context: got %v besides the error", name, u)
+			conformance.Holds(t, u.Subject == "" && u.PasswordHash == "", "User(%q) with a cancelled context: got %v besides the error", name, u)
 		}
 		err := s.SetPasswordHash(ctx, ada.Subject, "changed", ada.Version)
-		holds(t, err != nil && !errors.Is(err, auth.ErrNotFound),
+		conformance.Holds(t, err != nil && !errors.Is(err, auth.ErrNotFound),
 			"SetPasswordHash with a cancelled context: got %v, want an error that is not auth.ErrNotFound", err)
 		same(t, find(t, s, "ada"), ada)
 	}},
 	{"concurrent lookups", "a store is safe for concurrent use, and no answer gets to another question", func(t *testing.T, open Open) {
 		users := []auth.User{user("ada"), user("bob"), user("cleo")}
 		s := open(t, users...)
-		together(24, func(i int) {
+		conformance.Together(24, func(i int) {
 			for range 5 {
 				want := users[i%len(users)]
 				got, err := s.User(t.Context(), want.Name)
-				holds(t, err == nil, "User(%q): got %v", want.Name, err)
+				conformance.Holds(t, err == nil, "User(%q): got %v", want.Name, err)
 				same(t, got, want)
-				spoil(got)
+				conformance.Spoil(got.Scopes, got.Roles)
 			}
 		})
 	}},
@@ -155,28 +155,28 @@ var rules = []rule{
 		s := open(t, ada)
 		for _, subject := range []string{"nobody", "", "ada", "%", strings.ToUpper(ada.Subject)} {
 			err := s.SetPasswordHash(t.Context(), subject, "$new", ada.Version)
-			holds(t, err == nil || errors.Is(err, auth.ErrNotFound), "SetPasswordHash of %q: got %v, want none or auth.ErrNotFound", subject, err)
+			conformance.Holds(t, err == nil || errors.Is(err, auth.ErrNotFound), "SetPasswordHash of %q: got %v, want none or auth.ErrNotFound", subject, err)
 			same(t, find(t, s, "ada"), ada)
 		}
 		_, err := s.User(t.Context(), "nobody")
-		holds(t, errors.Is(err, auth.ErrNotFound), "User(nobody) after SetPasswordHash of an unknown subject: got %v, want auth.ErrNotFound", err)
+		conformance.Holds(t, errors.Is(err, auth.ErrNotFound), "User(nobody) after SetPasswordHash of an unknown subject: got %v, want auth.ErrNotFound", err)
 	}},
 	{"set hash concurrently", "of several upgrades of one version exactly one wins, in one atomic step", func(t *testing.T, open Open) {
 		const n = 16
 		ada, bob := user("ada"), user("bob")
 		s := open(t, ada, bob)
 		hash := func(i int) string { return fmt.Sprintf("$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$%d", i) }
-		together(n, func(i int) {
+		conformance.Together(n, func(i int) {
 			err := s.SetPasswordHash(t.Context(), ada.Subject, hash(i), ada.Version)
-			holds(t, err == nil, "SetPasswordHash: got %v", err)
+			conformance.Holds(t, err == nil, "SetPasswordHash: got %v", err)
 		})
 		got := find(t, s, "ada")
-		holds(t, got.Version == ada.Version+1, "%d upgrades of version %d made version %d, want %d", n, ada.Version, got.Version, ada.Version+1)
+		conformance.Holds(t, got.Version == ada.Version+1, "%d upgrades of version %d made version %d, want %d", n, ada.Version, got.Version, ada.Version+1)
 		won := false
 		for i := range n {
 			won = won || got.PasswordHash == hash(i)
 		}
-		holds(t, won, "got the hash %q, which is none of those that were set", got.PasswordHash)
+		conformance.Holds(t, won, "got the hash %q, which is none of those that were set", got.PasswordHash)
 		same(t, find(t, s, "bob"), bob)
 	}},
 	{"set hash while it is read", "hash and version are read together, or an upgrade could replace what it has not seen", func(t *testing.T, open Open) {
@@ -184,18 +184,18 @@ var rules = []rule{
 		hash := func(version int64) string { return fmt.Sprintf("$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$%d", version) }
 		ada.PasswordHash = hash(ada.Version)
 		s := open(t, ada)
-		together(8, func(i int) {
+		conformance.Together(8, func(i int) {
 			for range 20 {
 				got, err := s.User(t.Context(), "ada")
-				holds(t, err == nil, "User: got %v", err)
-				holds(t, got.PasswordHash == hash(got.Version), "version %d came with the hash %q", got.Version, got.PasswordHash)
+				conformance.Holds(t, err == nil, "User: got %v", err)
+				conformance.Holds(t, got.PasswordHash == hash(got.Version), "version %d came with the hash %q", got.Version, got.PasswordHash)
 				if i == 0 {
 					set(t, s, ada.Subject, hash(got.Version+1), got.Version)
 				}
 			}
 		})
 		got := find(t, s, "ada")
-		holds(t, got.Version == ada.Version+20, "20 upgrades made version %d of %d", got.Version, ada.Version)
+		conformance.Holds(t, got.Version == ada.Version+20, "20 upgrades made version %d of %d", got.Version, ada.Version)
 	}},
 }
 
@@ -216,35 +216,17 @@ func clone(u auth.User) auth.User {
 	return u
 }
 
-// spoil writes to all that u's slices reach.
-func spoil(u auth.User) {
-	for _, names := range [][]string{u.Roles, u.Scopes} {
-		names = names[:cap(names)]
-		for i := range names {
-			names[i] = "changed"
-		}
-	}
-}
-
-// holds reports what is wrong unless ok.
-func holds(t *testing.T, ok bool, format string, args ...any) {
-	t.Helper()
-	if !ok {
-		t.Errorf(format, args...)
-	}
-}
-
 func find(t *testing.T, s auth.Users, name string) auth.User {
 	t.Helper()
 	u, err := s.User(t.Context(), name)
-	holds(t, err == nil, "User(%q): got %v", name, err)
+	conformance.Holds(t, err == nil, "User(%q): got %v", name, err)
 	return u
 }
 
 func set(t *testing.T, s auth.Users, subject, hash string, ifVersion int64) {
 	t.Helper()
 	err := s.SetPasswordHash(t.Context(), subject, hash, ifVersion)
-	holds(t, err == nil, "SetPasswordHash of %q if the version is %d: got %v", subject, ifVersion, err)
+	conformance.Holds(t, err == nil, "SetPasswordHash of %q if the version is %d: got %v", subject, ifVersion, err)
 }
 
 // same reports the fields in which got is not want. No slice equals an empty one.
@@ -263,20 +245,6 @@ func same(t *testing.T, got, want auth.User) {
 		{"Roles", slices.Equal(got.Roles, want.Roles), got.Roles, want.Roles},
 		{"Scopes", slices.Equal(got.Scopes, want.Scopes), got.Scopes, want.Scopes},
 	} {
-		holds(t, f.equal, "%s: got the %s %v, want %v", want.Name, f.name, f.got, f.want)
+		conformance.Holds(t, f.equal, "%s: got the %s %v, want %v", want.Name, f.name, f.got, f.want)
 	}
-}
-
-// together calls f n times at once.
-func together(n int, f func(i int)) {
-	var wg sync.WaitGroup
-	start := make(chan struct{})
-	for i := range n {
-		wg.Go(func() {
-			<-start
-			f(i)
-		})
-	}
-	close(start)
-	wg.Wait()
 }

@@ -23,6 +23,7 @@ import (
 
 	"github.com/sallyport/sallyport/auth"
 	"github.com/sallyport/sallyport/auth/apikey"
+	"github.com/sallyport/sallyport/internal/conformance"
 )
 
 // An Open function returns a new store that holds records and nothing else. It
@@ -104,11 +105,11 @@ var storeRules = []rule[apikey.Store]{
 		a := mint(t, "alice")
 		given := clone(a)
 		s := open(t, given)
-		spoil(given)
+		conformance.Spoil(given.Scopes, given.Roles)
 		got := key(t, s, a.ID)
 		_ = append(got.Scopes, "changed")
 		same(t, got, a)
-		spoil(got)
+		conformance.Spoil(got.Scopes, got.Roles)
 		same(t, key(t, s, a.ID), a)
 	}},
 	{"cancelled", "a request that was given up must not look like one with an unknown key", func(t *testing.T, open Open) {
@@ -116,9 +117,9 @@ var storeRules = []rule[apikey.Store]{
 		s := open(t, a)
 		for _, id := range []string{a.ID, mint(t, "bob").ID} {
 			got, err := s.Key(cancelled(t), id)
-			holds(t, err != nil && !errors.Is(err, auth.ErrNotFound),
+			conformance.Holds(t, err != nil && !errors.Is(err, auth.ErrNotFound),
 				"Key with a cancelled context: got %v, want an error that is not auth.ErrNotFound", err)
-			holds(t, got.ID == "" && got.Hash == "", "Key with a cancelled context: got %v besides the error", got)
+			conformance.Holds(t, got.ID == "" && got.Hash == "", "Key with a cancelled context: got %v besides the error", got)
 		}
 	}},
 	{"concurrent lookups", "a store is safe for concurrent use, and no answer gets to another question", func(t *testing.T, open Open) {
@@ -130,9 +131,9 @@ var storeRules = []rule[apikey.Store]{
 				for range 5 {
 					want := records[i%len(records)]
 					got, err := s.Key(t.Context(), want.ID)
-					holds(t, err == nil, "Key: %v", err)
+					conformance.Holds(t, err == nil, "Key: %v", err)
 					same(t, got, want)
-					spoil(got)
+					conformance.Spoil(got.Scopes, got.Roles)
 				}
 			})
 		}
@@ -159,7 +160,7 @@ var managerRules = []rule[apikey.Manager]{
 		given := clone(a)
 		m := open(t)
 		add(t, m, given)
-		spoil(given)
+		conformance.Spoil(given.Scopes, given.Roles)
 		same(t, key(t, m, a.ID), a)
 	}},
 	{"add taken", "a key that exists is never replaced", func(t *testing.T, open openManager) {
@@ -168,7 +169,7 @@ var managerRules = []rule[apikey.Manager]{
 		m := open(t)
 		add(t, m, a)
 		for _, r := range []apikey.Record{a, b} {
-			holds(t, m.Add(t.Context(), r) != nil, "Add of an id that is taken: got no error")
+			conformance.Holds(t, m.Add(t.Context(), r) != nil, "Add of an id that is taken: got no error")
 		}
 		same(t, key(t, m, a.ID), a)
 	}},
@@ -185,7 +186,7 @@ var managerRules = []rule[apikey.Manager]{
 		} {
 			r := mint(t, "alice")
 			edit(&r)
-			holds(t, m.Add(t.Context(), r) != nil, "Add of a record with %s: got no error", name)
+			conformance.Holds(t, m.Add(t.Context(), r) != nil, "Add of a record with %s: got no error", name)
 			missing(t, m, r.ID, "after a record with "+name+" was refused, the store")
 		}
 	}},
@@ -199,14 +200,14 @@ var managerRules = []rule[apikey.Manager]{
 		}
 		var mu sync.Mutex
 		var won []apikey.Record
-		together(n, func(i int) {
+		conformance.Together(n, func(i int) {
 			if m.Add(t.Context(), records[i]) == nil {
 				mu.Lock()
 				won = append(won, records[i])
 				mu.Unlock()
 			}
 		})
-		holds(t, len(won) == 1, "%d of %d additions of one id returned no error, want 1", len(won), n)
+		conformance.Holds(t, len(won) == 1, "%d of %d additions of one id returned no error, want 1", len(won), n)
 		for _, r := range won {
 			same(t, key(t, m, r.ID), r)
 		}
@@ -217,7 +218,7 @@ var managerRules = []rule[apikey.Manager]{
 		revoke(t, m, "alice", a.ID, time.Time{})
 		got := key(t, m, a.ID)
 		age := time.Since(got.Revoked)
-		holds(t, age >= 0 && age < time.Minute, "Revoke without a time: got %v, %v ago, want now", got.Revoked, age)
+		conformance.Holds(t, age >= 0 && age < time.Minute, "Revoke without a time: got %v, %v ago, want now", got.Revoked, age)
 		a.Revoked = got.Revoked
 		same(t, got, a)
 		same(t, key(t, m, b.ID), b)
@@ -242,25 +243,25 @@ var managerRules = []rule[apikey.Manager]{
 		} {
 			revoke(t, m, "alice", a.ID, step.revoke)
 			got := key(t, m, a.ID).Revoked
-			holds(t, got.Equal(step.want), "after Revoke at %v: got %v, want %v", step.revoke, got, step.want)
+			conformance.Holds(t, got.Equal(step.want), "after Revoke at %v: got %v, want %v", step.revoke, got, step.want)
 		}
 		revoke(t, m, "alice", a.ID, time.Time{})
 		got := key(t, m, a.ID).Revoked
-		holds(t, !got.IsZero() && !got.After(time.Now()), "after Revoke without a time: got %v, want now", got)
+		conformance.Holds(t, !got.IsZero() && !got.After(time.Now()), "after Revoke without a time: got %v, want now", got)
 		revoke(t, m, "alice", a.ID, at)
 		after := key(t, m, a.ID).Revoked
-		holds(t, after.Equal(got), "after Revoke at a later time: got %v, want still %v", after, got)
+		conformance.Holds(t, after.Equal(got), "after Revoke at a later time: got %v, want still %v", after, got)
 	}},
 	{"revoke of another", "who names the id of somebody else's key changes nothing, and learns nothing", func(t *testing.T, open openManager) {
 		a := mint(t, "alice")
 		m := open(t, a, mint(t, "bob"))
 		for _, subject := range []string{"bob", "", "Alice", "alice ", "%", "mallory"} {
 			err := m.Revoke(t.Context(), subject, a.ID, time.Time{})
-			holds(t, errors.Is(err, auth.ErrNotFound), "Revoke of alice's key by %q: got %v, want auth.ErrNotFound", subject, err)
+			conformance.Holds(t, errors.Is(err, auth.ErrNotFound), "Revoke of alice's key by %q: got %v, want auth.ErrNotFound", subject, err)
 		}
 		for _, id := range []string{mint(t, "alice").ID, "", strings.ToUpper("a" + a.ID[1:])} {
 			err := m.Revoke(t.Context(), "alice", id, time.Time{})
-			holds(t, errors.Is(err, auth.ErrNotFound), "Revoke of the unknown key %q: got %v, want auth.ErrNotFound", id, err)
+			conformance.Holds(t, errors.Is(err, auth.ErrNotFound), "Revoke of the unknown key %q: got %v, want auth.ErrNotFound", id, err)
 		}
 		same(t, key(t, m, a.ID), a)
 	}},
@@ -269,9 +270,9 @@ var managerRules = []rule[apikey.Manager]{
 		for range 8 { // in one round the earliest may come last by chance
 			a := mint(t, "alice")
 			m := open(t, a)
-			together(n, func(i int) {
+			conformance.Together(n, func(i int) {
 				err := m.Revoke(t.Context(), "alice", a.ID, a.Created.Add(time.Duration(i+1)*time.Hour))
-				holds(t, err == nil, "Revoke: %v", err)
+				conformance.Holds(t, err == nil, "Revoke: %v", err)
 			})
 			a.Revoked = a.Created.Add(time.Hour)
 			same(t, key(t, m, a.ID), a)
@@ -301,12 +302,12 @@ var managerRules = []rule[apikey.Manager]{
 		})
 		for range 2 { // once more, since nothing of the first list is the store's
 			got := list(t, m, "alice")
-			holds(t, len(got) == len(want), "got %d keys of alice, want %d", len(got), len(want))
+			conformance.Holds(t, len(got) == len(want), "got %d keys of alice, want %d", len(got), len(want))
 			for i := range min(len(got), len(want)) {
-				holds(t, got[i].Hash == "", "the list has the hash of %s", got[i].ID)
+				conformance.Holds(t, got[i].Hash == "", "the list has the hash of %s", got[i].ID)
 				got[i].Hash = want[i].Hash
 				same(t, got[i], want[i])
-				spoil(got[i])
+				conformance.Spoil(got[i].Scopes, got[i].Roles)
 			}
 		}
 		for _, r := range want {
@@ -317,20 +318,20 @@ var managerRules = []rule[apikey.Manager]{
 		m := open(t, mint(t, "alice"))
 		for _, subject := range []string{"bob", "", "%", "ALICE"} {
 			got := list(t, m, subject)
-			holds(t, len(got) == 0, "got %d keys of %q, want none", len(got), subject)
+			conformance.Holds(t, len(got) == 0, "got %d keys of %q, want none", len(got), subject)
 		}
 	}},
 	{"changes cancelled", "what returns an error because of the context has changed nothing", func(t *testing.T, open openManager) {
 		a, b := mint(t, "alice"), mint(t, "bob")
 		m := open(t, a)
-		holds(t, m.Add(cancelled(t), b) != nil, "Add with a cancelled context: got no error")
+		conformance.Holds(t, m.Add(cancelled(t), b) != nil, "Add with a cancelled context: got no error")
 		missing(t, m, b.ID, "after a cancelled Add, the store")
 		err := m.Revoke(cancelled(t), "alice", a.ID, time.Time{})
-		holds(t, err != nil && !errors.Is(err, auth.ErrNotFound),
+		conformance.Holds(t, err != nil && !errors.Is(err, auth.ErrNotFound),
 			"Revoke with a cancelled context: got %v, want an error that is not auth.ErrNotFound", err)
 		same(t, key(t, m, a.ID), a)
 		got, err := m.List(cancelled(t), "alice")
-		holds(t, err != nil && len(got) == 0, "List with a cancelled context: got %v, %v, want an error", got, err)
+		conformance.Holds(t, err != nil && len(got) == 0, "List with a cancelled context: got %v, %v, want an error", got, err)
 	}},
 }
 
@@ -341,7 +342,7 @@ func mint(t *testing.T, subject string) apikey.Record {
 	_, r, err := apikey.Mint(apikey.MintConfig{
 		Subject: subject, Name: "it's a \"näme\"; --", Scopes: []string{"items:read", "items:write,admin"}, Roles: []string{"editor", "röle \x7b}"},
 	})
-	need(t, "Mint", err)
+	conformance.Need(t, "Mint", err)
 	return r
 }
 
@@ -350,59 +351,33 @@ func clone(r apikey.Record) apikey.Record {
 	return r
 }
 
-// spoil writes to all that r's slices reach.
-func spoil(r apikey.Record) {
-	for _, names := range [][]string{r.Scopes, r.Roles} {
-		names = names[:cap(names)]
-		for i := range names {
-			names[i] = "changed"
-		}
-	}
-}
-
-// holds reports what is wrong unless ok.
-func holds(t *testing.T, ok bool, format string, args ...any) {
-	t.Helper()
-	if !ok {
-		t.Errorf(format, args...)
-	}
-}
-
-// need is holds for what the rest of a rule can't do without.
-func need(t *testing.T, what string, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatalf("%s: %v", what, err)
-	}
-}
-
 func key(t *testing.T, s apikey.Store, id string) apikey.Record {
 	t.Helper()
 	r, err := s.Key(t.Context(), id)
-	need(t, "Key("+id+")", err)
+	conformance.Need(t, "Key("+id+")", err)
 	return r
 }
 
 func missing(t *testing.T, s apikey.Store, id, where string) {
 	t.Helper()
 	r, err := s.Key(t.Context(), id)
-	holds(t, errors.Is(err, auth.ErrNotFound), "%s: Key(%q): got %v, %v, want auth.ErrNotFound", where, id, r, err)
+	conformance.Holds(t, errors.Is(err, auth.ErrNotFound), "%s: Key(%q): got %v, %v, want auth.ErrNotFound", where, id, r, err)
 }
 
 func add(t *testing.T, m apikey.Manager, r apikey.Record) {
 	t.Helper()
-	need(t, "Add", m.Add(t.Context(), r))
+	conformance.Need(t, "Add", m.Add(t.Context(), r))
 }
 
 func revoke(t *testing.T, m apikey.Manager, subject, id string, at time.Time) {
 	t.Helper()
-	need(t, "Revoke", m.Revoke(t.Context(), subject, id, at))
+	conformance.Need(t, "Revoke", m.Revoke(t.Context(), subject, id, at))
 }
 
 func list(t *testing.T, m apikey.Manager, subject string) []apikey.Record {
 	t.Helper()
 	records, err := m.List(t.Context(), subject)
-	need(t, "List("+subject+")", err)
+	conformance.Need(t, "List("+subject+")", err)
 	return records
 }
 
@@ -422,7 +397,7 @@ func same(t *testing.T, got, want apikey.Record) {
 		default:
 			equal = a == b
 		}
-		holds(t, equal, "the key %s: got the %s %v, want %v", want.ID, name, a, b)
+		conformance.Holds(t, equal, "the key %s: got the %s %v, want %v", want.ID, name, a, b)
 	}
 }
 
@@ -430,18 +405,4 @@ func cancelled(t *testing.T) context.Context {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	return ctx
-}
-
-// together calls f n times at once.
-func together(n int, f func(i int)) {
-	var wg sync.WaitGroup
-	start := make(chan struct{})
-	for i := range n {
-		wg.Go(func() {
-			<-start
-			f(i)
-		})
-	}
-	close(start)
-	wg.Wait()
 }
