@@ -20,12 +20,13 @@ const maxCredentials = 16 << 10
 // *errors.Problem of status 400, since two parties could each believe another
 // one.
 func Credentials(r *http.Request, scheme string) (string, error) {
+	if err := oneAuthorization(r); err != nil {
+		return "", err
+	}
 	values := r.Header["Authorization"]
 	switch {
 	case len(values) == 0:
 		return "", ErrNoCredentials
-	case len(values) > 1:
-		return "", httperr.New(http.StatusBadRequest, "invalid_request", "The request has more than one Authorization field.")
 	case len(values[0]) > maxCredentials:
 		return "", httperr.New(http.StatusBadRequest, "invalid_request", "The Authorization field is too long.")
 	}
@@ -41,4 +42,12 @@ func Credentials(r *http.Request, scheme string) (string, error) {
 		return "", ErrNoCredentials // a longer name, "Bearerx"
 	}
 	return strings.TrimLeft(rest, " "), nil
+}
+
+// oneAuthorization refuses a request with more than one Authorization field.
+func oneAuthorization(r *http.Request) error {
+	if len(r.Header["Authorization"]) > 1 {
+		return httperr.New(http.StatusBadRequest, "invalid_request", "The request has more than one Authorization field.")
+	}
+	return nil
 }

@@ -22,6 +22,9 @@ import (
 // the challenges of all the authenticators, each in a WWW-Authenticate field of
 // its own; to one that could not be checked, 503 with Retry-After.
 //
+// A request with more than one Authorization field is answered 400, whatever
+// the schemes (RFC 9110, section 11.6.2).
+//
 // Require panics at construction if there is no Authenticator or one is nil.
 func Require(a ...Authenticator) func(http.Handler) http.Handler {
 	return newDoor("Require", false, a).wrap
@@ -31,7 +34,8 @@ func Require(a ...Authenticator) func(http.Handler) http.Handler {
 // anonymously. Wrong credentials are still refused. An identity that an outer
 // door found for the same request stays. One that came with a borrowed context
 // does not, and neither does one that was found before ordinary middleware made
-// a copy of the request (http.TimeoutHandler, http.StripPrefix).
+// a copy of the request (http.TimeoutHandler, http.StripPrefix, a door of your own
+// that uses [NewContext]).
 func Optional(a ...Authenticator) func(http.Handler) http.Handler {
 	return newDoor("Optional", true, a).wrap
 }
@@ -95,6 +99,11 @@ func (d *door) wrap(next http.Handler) http.Handler {
 // authenticate asks the authenticators in order. It returns the one that
 // decided, if one did. A nil identity without an error is an anonymous request.
 func (d *door) authenticate(r *http.Request) (*Identity, Authenticator, error) {
+	// Also where a scheme decides that does not read the field: what comes after
+	// might, and could believe another of them.
+	if err := oneAuthorization(r); err != nil {
+		return nil, d.authenticators[0], err
+	}
 	for _, a := range d.authenticators {
 		id, err := a.Authenticate(r)
 		switch {

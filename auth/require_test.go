@@ -178,6 +178,46 @@ func TestRequire(t *testing.T) {
 	}
 }
 
+// header is an Authenticator that does not look at the Authorization field.
+type header struct{ scheme }
+
+func (header) Authenticate(r *http.Request) (*auth.Identity, error) {
+	if v := r.Header.Get("X-Subject"); v != "" {
+		return &auth.Identity{Subject: v, Scheme: "Header"}, nil
+	}
+	return nil, auth.ErrNoCredentials
+}
+
+// Two Authorization fields are refused whatever scheme would decide: a proxy or
+// a handler that reads the field could believe either.
+func TestSeveralAuthorizationFieldsAreRefusedByEveryDoor(t *testing.T) {
+	for name, door := range map[string]func(http.Handler) http.Handler{
+		"Require of another field":         auth.Require(header{"Header"}),
+		"Require, another field first":     auth.Require(header{"Header"}, scheme("One")),
+		"Require, another field last":      auth.Require(scheme("One"), header{"Header"}),
+		"Optional of another field":        auth.Optional(header{"Header"}),
+		"Optional of a scheme not in them": auth.Optional(scheme("Two")),
+	} {
+		for _, subject := range []string{"", "alice"} {
+			t.Run(name+" "+subject, func(t *testing.T) {
+				rec := new(events)
+				r := get("One a", "One b")
+				if subject != "" {
+					r.Header.Set("X-Subject", subject)
+				}
+				w := httptest.NewRecorder()
+				httperr.Recover(httperr.Config{Audit: rec})(door(who)).ServeHTTP(w, r)
+				if w.Code != 400 || len(w.Header()["Www-Authenticate"]) == 0 {
+					t.Errorf("got %d %q %s, want a 400 with a challenge", w.Code, w.Header()["Www-Authenticate"], w.Body)
+				}
+				if got := rec.All(); len(got) != 1 || got[0].Name != audit.LoginFail {
+					t.Errorf("events = %+v, want one %s", got, audit.LoginFail)
+				}
+			})
+		}
+	}
+}
+
 func TestOptional(t *testing.T) {
 	for _, tt := range []struct {
 		name, header string

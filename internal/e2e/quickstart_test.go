@@ -334,6 +334,7 @@ func TestRoutes(t *testing.T) {
 		{"key, of another service", call{"GET", "/keys/me", apiKey(other.env["API_KEY"]), ""}, 401, "credentials_invalid", []string{challengeKey}, nil},
 		{"key, cut", call{"GET", "/keys/me", apiKey(key[:len(key)-1]), ""}, 401, "credentials_invalid", []string{challengeKey}, nil},
 		{"key, twice", call{"GET", "/keys/me", http.Header{"X-Api-Key": {key, key}}, ""}, 400, "invalid_request", []string{challengeKey}, nil},
+		{"key, and two Authorization fields", call{"GET", "/keys/me", with(apiKey(key), http.Header{"Authorization": {"Bearer " + user, "Bearer " + admin}}), ""}, 400, "invalid_request", []string{challengeKey}, nil},
 		{"key in the query", call{"GET", "/keys/me?X-API-Key=" + key, nil, ""}, 401, "credentials_missing", []string{challengeKey}, nil},
 
 		{"any by bearer", call{"GET", "/any/me", bearer(user), ""}, 200, "", nil, []string{`"scheme":"Bearer"`}},
