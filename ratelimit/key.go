@@ -7,9 +7,9 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
-	"strings"
 
 	"github.com/sallyport/sallyport/auth"
+	"github.com/sallyport/sallyport/internal/grammar"
 	"github.com/sallyport/sallyport/internal/scope"
 )
 
@@ -111,7 +111,7 @@ func ByIdentity(r *http.Request) (string, error) {
 //
 // ByHeader panics if name is not a valid field name.
 func ByHeader(name string) KeyFunc {
-	if name == "" || strings.ContainsFunc(name, notTokenChar) {
+	if !grammar.IsToken(name) {
 		panic(fmt.Sprintf("ratelimit: ByHeader: %q is not a field name", name))
 	}
 	name = http.CanonicalHeaderKey(name)
@@ -127,12 +127,6 @@ func ByHeader(name string) KeyFunc {
 		sum := sha256.Sum256(parts)
 		return string(kindHeader) + string(sum[:]), nil
 	}
-}
-
-// notTokenChar reports whether c may not stand in a field name (RFC 9110,
-// section 5.6.2).
-func notTokenChar(c rune) bool {
-	return c <= ' ' || c >= 0x7f || strings.ContainsRune(`"(),/:;<=>?@[\]{}`, c)
 }
 
 // Join counts by all of keys together: requests share a limit if every key is
