@@ -11,6 +11,7 @@ import (
 	"time"
 
 	httperr "github.com/sallyport/sallyport/errors"
+	"github.com/sallyport/sallyport/internal/strictbase64"
 	"github.com/sallyport/sallyport/internal/strictjson"
 )
 
@@ -247,9 +248,8 @@ func text(n *node, v reflect.Value, s string) bool {
 	case timeNode, textNode:
 		return v.Addr().Interface().(encoding.TextUnmarshaler).UnmarshalText([]byte(s)) == nil
 	case bytesNode:
-		// The decoder skips line breaks, so two strings could be the same bytes.
-		b, err := base64.StdEncoding.Strict().DecodeString(s)
-		if err != nil || strings.ContainsAny(s, "\r\n") {
+		b, err := strictbase64.Decode(base64.StdEncoding, s)
+		if err != nil {
 			return false
 		}
 		v.SetBytes(b)

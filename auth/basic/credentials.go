@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/sallyport/sallyport/auth"
+	"github.com/sallyport/sallyport/internal/strictbase64"
 )
 
 const (
@@ -24,11 +25,7 @@ func parse(credentials string) (name, password string, err error) {
 	if len(credentials) > maxCredentials {
 		return "", "", malformed("too long")
 	}
-	// The decoder skips line breaks even when it is strict.
-	if strings.ContainsAny(credentials, "\r\n") {
-		return "", "", malformed("not canonical base64")
-	}
-	decoded, err := base64.StdEncoding.Strict().DecodeString(credentials)
+	decoded, err := strictbase64.Decode(base64.StdEncoding, credentials)
 	if err != nil {
 		return "", "", malformed("not canonical base64")
 	}

@@ -10,8 +10,8 @@ import (
 	"fmt"
 	"math/big"
 	"slices"
-	"strings"
 
+	"github.com/sallyport/sallyport/internal/strictbase64"
 	"github.com/sallyport/sallyport/internal/strictjson"
 )
 
@@ -356,8 +356,8 @@ func (m *members) bytes(name string, size int) ([]byte, error) {
 	if !ok {
 		return nil, fmt.Errorf("jwk: %q is missing", name)
 	}
-	b, err := base64.RawURLEncoding.Strict().DecodeString(s)
-	if err != nil || strings.ContainsAny(s, "\r\n") { // which the decoder skips
+	b, err := strictbase64.Decode(base64.RawURLEncoding, s)
+	if err != nil {
 		return nil, fmt.Errorf("jwk: %q is not base64url in its canonical form", name)
 	}
 	if size != 0 && len(b) != size {

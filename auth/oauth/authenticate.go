@@ -11,6 +11,7 @@ import (
 
 	"github.com/sallyport/sallyport/auth"
 	httperr "github.com/sallyport/sallyport/errors"
+	"github.com/sallyport/sallyport/internal/strictbase64"
 )
 
 // authenticate finds out which client asks, and refuses one that can't prove
@@ -107,10 +108,7 @@ func (s *Server) basicCredentials(r *http.Request) (id, secret string, err error
 // before they are joined (RFC 6749, section 2.3.1). Either may be empty, but an
 // id only if the secret is too.
 func parseBasic(encoded string) (id, secret string, ok bool) {
-	if strings.ContainsAny(encoded, "\r\n") { // the decoder would skip them
-		return "", "", false
-	}
-	joined, err := base64.StdEncoding.Strict().DecodeString(encoded)
+	joined, err := strictbase64.Decode(base64.StdEncoding, encoded)
 	if err != nil {
 		return "", "", false
 	}

@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"golang.org/x/crypto/argon2"
+
+	"github.com/sallyport/sallyport/internal/strictbase64"
 )
 
 const (
@@ -185,11 +187,11 @@ func parameter(s, name string, most uint64) (uint32, bool) {
 }
 
 // decode reads canonical standard base64 without padding of least to most
-// bytes. The decoder alone would skip line breaks.
+// bytes.
 func decode(s string, least, most int) ([]byte, bool) {
-	if n := base64.RawStdEncoding.DecodedLen(len(s)); n < least || n > most || strings.ContainsAny(s, "\r\n") {
+	if n := base64.RawStdEncoding.DecodedLen(len(s)); n < least || n > most {
 		return nil, false
 	}
-	b, err := base64.RawStdEncoding.Strict().DecodeString(s)
+	b, err := strictbase64.Decode(base64.RawStdEncoding, s)
 	return b, err == nil
 }
