@@ -3,9 +3,6 @@ package storetest_test
 import (
 	"context"
 	"errors"
-	"maps"
-	"os"
-	"os/exec"
 	"slices"
 	"strings"
 	"sync"
@@ -14,6 +11,7 @@ import (
 
 	"github.com/sallyport/sallyport/auth"
 	"github.com/sallyport/sallyport/auth/storetest"
+	"github.com/sallyport/sallyport/internal/conformance"
 )
 
 func TestMemoryUsers(t *testing.T) {
@@ -305,34 +303,18 @@ var faults = map[string]fault{
 
 // TestFaultyStore fails on purpose, but only where TestFaultsAreCaught runs it.
 func TestFaultyStore(t *testing.T) {
-	if os.Getenv("STORETEST_FAULTY") == "" {
-		t.Skip("it is run by TestFaultsAreCaught")
-	}
+	conformance.Faulty(t)
 	for name, f := range faults {
 		t.Run(name, func(t *testing.T) { storetest.Run(t, f.open) })
 	}
 }
 
-// A suite that finds no fault proves nothing, so it is given stores with one
-// mistake each, in a process of their own.
 func TestFaultsAreCaught(t *testing.T) {
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestFaultyStore$", "-test.v")
-	cmd.Env = append(os.Environ(), "STORETEST_FAULTY=1")
-	out, err := cmd.CombinedOutput()
-	if err == nil {
-		t.Fatal("no fault was caught")
+	rules := make(map[string][]string)
+	for name, f := range faults {
+		rules[name] = f.rules
 	}
-	for _, name := range slices.Sorted(maps.Keys(faults)) {
-		for _, rule := range faults[name].rules {
-			line := "--- FAIL: " + strings.ReplaceAll("TestFaultyStore/"+name+"/"+rule, " ", "_") + " ("
-			if !strings.Contains(string(out), line) {
-				t.Errorf("%s: the rule %q did not catch it", name, rule)
-			}
-		}
-	}
-	if t.Failed() {
-		t.Logf("%s", out)
-	}
+	conformance.Catches(t, "TestFaultyStore", rules)
 }
 
 // The stores that the faults are made of have none themselves.
