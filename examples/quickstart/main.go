@@ -14,7 +14,9 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"flag"
 	"fmt"
@@ -45,17 +47,17 @@ import (
 func main() {
 	addr := flag.String("addr", "127.0.0.1:8080", "the address to listen on; port 0 picks a free one")
 	useTLS := flag.Bool("tls", false, "serve HTTPS with a self-signed certificate made at start")
-	lifetime := flag.Duration("token-lifetime", 15*time.Minute, "how long a token is good for, in whole seconds")
+	keyFile := flag.String("key", "", "a PEM file with the PKCS #8 P-256 key that signs the tokens, so that they outlive a restart; empty makes a new one")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, *addr, *useTLS, *lifetime); err != nil {
+	if err := run(ctx, *addr, *useTLS, *keyFile); err != nil {
 		log.Fatal(err)
 	}
 }
 
 // run listens, tells how to talk to it, and serves until ctx ends.
-func run(ctx context.Context, addr string, useTLS bool, lifetime time.Duration) error {
+func run(ctx context.Context, addr string, useTLS bool, keyFile string) error {
 	ln, err := net.Listen("tcp", addr)
 	if err != nil {
 		return err
@@ -73,7 +75,11 @@ func run(ctx context.Context, addr string, useTLS bool, lifetime time.Duration) 
 	if err != nil {
 		return err
 	}
-	h, err := newHandler(base, demo, lifetime)
+	key, err := signingKey(keyFile)
+	if err != nil {
+		return err
+	}
+	h, err := newHandler(base, key, demo)
 	if err != nil {
 		return err
 	}
@@ -87,18 +93,14 @@ func run(ctx context.Context, addr string, useTLS bool, lifetime time.Duration) 
 
 // newHandler puts the doors around the routes. base is the URL that clients
 // see, and the issuer of the tokens.
-func newHandler(base string, demo *demo, lifetime time.Duration) (http.Handler, error) {
+func newHandler(base string, key jwk.Key, demo *demo) (http.Handler, error) {
 	// Who: three schemes, and the endpoint that issues the tokens of one.
-	key, err := jwk.Generate("ES256")
-	if err != nil {
-		return nil, err
-	}
 	ring, err := jwk.NewRing(jwk.RingConfig{Active: key})
 	if err != nil {
 		return nil, err
 	}
 	issuer, err := oauth.NewServer(oauth.Config{
-		Issuer: base, Audience: base, Keys: ring, TokenLifetime: lifetime,
+		Issuer: base, Audience: base, Keys: ring,
 		Users: demo.users, Passwords: demo.hasher, Clients: demo.clients,
 		// RFC 9700 says that the password grant must not be used: it shows the
 		// password to the client. Here the client is the service's own page, which
@@ -174,6 +176,26 @@ func newHandler(base string, demo *demo, lifetime time.Duration) (http.Handler, 
 		everywhere.Wrap,                       // 100 a minute
 		transport.MaxBody(64<<10),             // no body needs more
 	)(httperr.Mux(mux)), nil
+}
+
+// signingKey returns the key in a file, or a new one if there is none.
+func signingKey(file string) (jwk.Key, error) {
+	if file == "" {
+		return jwk.Generate("ES256")
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return jwk.Key{}, err
+	}
+	block, _ := pem.Decode(text)
+	if block == nil {
+		return jwk.Key{}, fmt.Errorf("-key: %s has no PEM block", file)
+	}
+	private, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		return jwk.Key{}, fmt.Errorf("-key: %w", err)
+	}
+	return jwk.NewKey("", "ES256", private) // the id is the thumbprint
 }
 
 // me tells who is asking.
