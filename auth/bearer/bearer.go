@@ -46,6 +46,7 @@ import (
 	"github.com/sallyport/sallyport/auth/jwk"
 	httperr "github.com/sallyport/sallyport/errors"
 	"github.com/sallyport/sallyport/internal/isnil"
+	"github.com/sallyport/sallyport/internal/jws"
 	"github.com/sallyport/sallyport/internal/quoted"
 )
 
@@ -131,8 +132,8 @@ type Authenticator struct {
 	challenges challenges
 	verifiers  []*verifier
 	byIssuer   map[string]*verifier // nil for one issuer
-	scratch    sync.Pool            // of *scratch
-	header     atomic.Pointer[knownHeader]
+	scratch    sync.Pool            // of *jws.Scratch
+	header     atomic.Pointer[jws.KnownHeader]
 }
 
 // verifier is a Config that has been checked.
@@ -227,7 +228,7 @@ func newVerifier(cfg Config) (*verifier, error) {
 		if !quoted.Valid(t) {
 			return nil, errors.New("bearer: Config.Types has one that is not printable ASCII")
 		}
-		v.types = append(v.types, appendType(nil, []byte(t)))
+		v.types = append(v.types, jws.AppendType(nil, []byte(t)))
 	}
 	if v.Leeway == 0 {
 		v.Leeway = defaultLeeway
@@ -304,36 +305,36 @@ type verified struct {
 
 // verify does all that depends on the token, the keys and the time alone.
 func (a *Authenticator) verify(ctx context.Context, token string) (verified, error) {
-	buf, _ := a.scratch.Get().(*scratch)
+	buf, _ := a.scratch.Get().(*jws.Scratch)
 	if buf == nil {
-		buf = new(scratch)
+		buf = new(jws.Scratch)
 	}
 	// Nothing that is returned aliases the buffer. It is cleared so that a
 	// mistake there would show, and no token stays in memory longer than it must.
 	defer func() {
-		clear(buf.b)
+		buf.Clear()
 		a.scratch.Put(buf)
 	}()
 
-	buf.known = a.header.Load()
-	j, err := buf.parse(token)
+	buf.Known = a.header.Load()
+	j, err := buf.Parse(token)
 	if err != nil {
-		return verified{}, err
+		return verified{}, formError(err)
 	}
 	v := a.verifiers[0]
 	if a.byIssuer != nil {
-		if v, err = a.route(j.payload); err != nil {
+		if v, err = a.route(j.Payload); err != nil {
 			return verified{}, err
 		}
 	}
 	if err := v.checkType(&j); err != nil {
 		return verified{}, err
 	}
-	if err := j.verify(ctx, v.Keys, v.algorithms); err != nil {
+	if err := verify(ctx, &j, v.Keys, v.algorithms); err != nil {
 		return verified{}, err
 	}
-	if j.header != nil { // it was not known
-		a.header.Store(j.remember(token))
+	if j.Header != nil { // it was not known
+		a.header.Store(j.Known(token))
 	}
 	return v.identity(&j, time.Now())
 }

@@ -8,15 +8,11 @@ import (
 
 	"github.com/sallyport/sallyport/auth"
 	"github.com/sallyport/sallyport/internal/grammar"
+	"github.com/sallyport/sallyport/internal/jws"
 	"github.com/sallyport/sallyport/internal/strictjson"
 )
 
-const (
-	maxSubjectBytes = 255
-	maxNumericDate  = 253402300799 // 9999-12-31T23:59:59Z
-)
-
-var claimLimits = strictjson.Limits{Depth: 16, Members: 256, Items: 1024, Values: 4096, Bytes: maxTokenBytes, FoldNames: true}
+const maxSubjectBytes = 255
 
 // claims are those of a verified token that are decided about. The byte slices
 // alias the payload.
@@ -34,8 +30,8 @@ type claims struct {
 }
 
 // identity decides about the claims of a token whose signature is good.
-func (v *verifier) identity(j *jws, now time.Time) (verified, error) {
-	cursor, err := strictjson.Read(j.payload, claimLimits)
+func (v *verifier) identity(j *jws.Token, now time.Time) (verified, error) {
+	cursor, err := strictjson.Read(j.Payload, jws.ClaimLimits)
 	if err != nil || cursor.Kind() != strictjson.Map {
 		return verified{}, errClaims
 	}
@@ -43,7 +39,7 @@ func (v *verifier) identity(j *jws, now time.Time) (verified, error) {
 	if err := v.readClaims(&c, &cursor); err != nil {
 		return verified{}, err
 	}
-	if err := v.check(&c, isType(j.typ, []byte(typAccessToken)), now); err != nil {
+	if err := v.check(&c, jws.IsType(j.Type, []byte(typAccessToken)), now); err != nil {
 		return verified{}, err
 	}
 	id := &auth.Identity{
@@ -57,7 +53,7 @@ func (v *verifier) identity(j *jws, now time.Time) (verified, error) {
 		Expires:  c.expires,
 		ACR:      c.acr,
 		AMR:      c.amr,
-		Claims:   auth.NewClaims(j.payload),
+		Claims:   auth.NewClaims(j.Payload),
 	}
 	t := Token{Issuer: id.Issuer, Subject: id.Subject, ClientID: id.ClientID, IssuedAt: c.issued, Expires: c.expires}
 	if v.Revoked != nil {
@@ -92,31 +88,31 @@ func (v *verifier) check(c *claims, accessToken bool, now time.Time) error {
 // readClaims reads the claims and their types (RFC 7519 §4.1, RFC 9068 §2.2).
 func (v *verifier) readClaims(c *claims, cursor *strictjson.Cursor) error {
 	for more := cursor.Enter(); more; more = cursor.More() {
-		name, value := memberName(cursor.Name()), cursor.Value()
+		name, value := jws.MemberName(cursor.Name()), cursor.Value()
 		var ok bool
 		switch string(name) {
 		case "iss":
-			c.issuer, ok = text(value)
+			c.issuer, ok = jws.Text(value)
 		case "sub":
-			c.subject, ok = text(value)
+			c.subject, ok = jws.Text(value)
 			ok = ok && len(c.subject) <= maxSubjectBytes
 		case "aud":
 			ok = v.readAudience(c, value)
 		case "exp":
-			c.expires, ok = numericDate(value)
+			c.expires, ok = jws.NumericDate(value)
 		case "nbf":
-			c.notUntil, ok = numericDate(value)
+			c.notUntil, ok = jws.NumericDate(value)
 		case "iat":
-			c.issued, ok = numericDate(value)
+			c.issued, ok = jws.NumericDate(value)
 		case "auth_time":
-			c.authTime, ok = numericDate(value)
+			c.authTime, ok = jws.NumericDate(value)
 		case "jti":
-			c.id, ok = text(value)
+			c.id, ok = jws.Text(value)
 		case "client_id":
-			c.client, ok = text(value)
+			c.client, ok = jws.Text(value)
 		case "acr":
 			var b []byte
-			b, ok = text(value)
+			b, ok = jws.Text(value)
 			c.acr = string(b)
 		case "amr":
 			c.amr, ok = texts(value)
@@ -127,7 +123,7 @@ func (v *verifier) readClaims(c *claims, cursor *strictjson.Cursor) error {
 		case v.RolesClaim:
 			if value.Kind == strictjson.String {
 				var b []byte
-				b, ok = text(value)
+				b, ok = jws.Text(value)
 				c.roles = []string{string(b)}
 			} else {
 				c.roles, ok = texts(value)
@@ -160,7 +156,7 @@ func isRegistered(name []byte) bool {
 // readAudience takes one string or an array of nothing but strings.
 func (v *verifier) readAudience(c *claims, value strictjson.Value) bool {
 	if value.Kind == strictjson.String {
-		b, ok := text(value)
+		b, ok := jws.Text(value)
 		c.audience = ok && slices.Contains(v.Audience, string(b))
 		return ok
 	}
@@ -208,41 +204,27 @@ func texts(value strictjson.Value) ([]string, bool) {
 // array, an element is no string or empty, or f said so.
 func eachText(value strictjson.Value, f func([]byte) bool) bool {
 	return value.Elements(func(v strictjson.Value) error {
-		if b, ok := text(v); ok && f(b) {
+		if b, ok := jws.Text(v); ok && f(b) {
 			return nil
 		}
 		return errClaimType
 	}) == nil
 }
 
-// numericDate reads seconds since 1970, which may have a fraction (RFC 7519 §2).
-// Years beyond 9999 are refused before they can overflow.
-func numericDate(value strictjson.Value) (time.Time, bool) {
-	if n, ok := value.Int64(); ok {
-		return time.Unix(n, 0), n >= 0 && n <= maxNumericDate
-	}
-	f, ok := value.Float64()
-	if !ok || !(f >= 0 && f <= maxNumericDate) {
-		return time.Time{}, false
-	}
-	n := int64(f)
-	return time.Unix(n, int64((f-float64(n))*1e9)), true
-}
-
 // route returns the verifier of the issuer that an unverified payload names. The
 // issuer is good for nothing but this choice: it is compared again after the
 // signature.
 func (a *Authenticator) route(payload []byte) (*verifier, error) {
-	cursor, err := strictjson.Read(payload, claimLimits)
+	cursor, err := strictjson.Read(payload, jws.ClaimLimits)
 	if err != nil || cursor.Kind() != strictjson.Map {
 		return nil, errClaims
 	}
 	for more := cursor.Enter(); more; more = cursor.More() {
-		name, value := memberName(cursor.Name()), cursor.Value()
+		name, value := jws.MemberName(cursor.Name()), cursor.Value()
 		if string(name) != "iss" {
 			continue
 		}
-		if issuer, ok := text(value); ok {
+		if issuer, ok := jws.Text(value); ok {
 			if v := a.byIssuer[string(issuer)]; v != nil {
 				return v, nil
 			}

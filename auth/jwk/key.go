@@ -174,6 +174,16 @@ func (k Key) Algorithm() string {
 	return k.k.alg.name
 }
 
+// Thumbprint returns the key's JWK Thumbprint (RFC 7638) with SHA-256, in
+// base64url without padding. Both halves of a key have the same one. It is "" for
+// the zero Key, and for a secret, which a hash would help to guess.
+func (k Key) Thumbprint() string {
+	if k.k == nil || k.Symmetric() {
+		return ""
+	}
+	return base64.RawURLEncoding.EncodeToString(k.k.thumbprint[:])
+}
+
 // CanSign reports whether the key has its private half, or is a secret that may sign.
 func (k Key) CanSign() bool { return k.k != nil && k.k.signer != nil }
 

@@ -668,3 +668,20 @@ func TestErrUnknownKeyIsWrapped(t *testing.T) {
 		t.Errorf("got %v, want ErrUnknownKey", err)
 	}
 }
+
+// The example of RFC 7638, section 3.1.
+func TestRFC7638_3_1_Thumbprint(t *testing.T) {
+	k, err := jwk.Parse([]byte(`{"kty":"RSA","n":"0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw","e":"AQAB","alg":"RS256","kid":"2011-04-29"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := k.Thumbprint(), "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	if got := secretKey(t, "s").Thumbprint(); got != "" {
+		t.Errorf("the thumbprint of a secret is %q, want none", got)
+	}
+	if got := (jwk.Key{}).Thumbprint(); got != "" {
+		t.Errorf("the thumbprint of the zero Key is %q", got)
+	}
+}
