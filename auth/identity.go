@@ -2,9 +2,6 @@ package auth
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
-	"io"
 	"slices"
 	"time"
 
@@ -41,48 +38,7 @@ func (id *Identity) Clone() *Identity {
 	c.Scopes = slices.Clip(slices.Clone(id.Scopes))
 	c.Roles = slices.Clip(slices.Clone(id.Roles))
 	c.AMR = slices.Clip(slices.Clone(id.AMR))
-	c.Claims.raw = slices.Clip(slices.Clone(id.Claims.raw))
 	return &c
-}
-
-// Claims are the statements of a credential beyond the fields of [Identity]:
-// the claims set of a JWT. The zero Claims are empty. Read them with [Claim].
-// Printing Claims shows nothing of them.
-type Claims struct{ raw []byte }
-
-// NewClaims returns the claims in a JSON object, which it copies. The object
-// must have been checked already: valid JSON, and no member name twice.
-func NewClaims(object []byte) Claims { return Claims{raw: slices.Clip(slices.Clone(object))} }
-
-// String returns a text without the claims, since they may hold personal data.
-func (c Claims) String() string { return "auth.Claims" }
-
-// GoString is String.
-func (c Claims) GoString() string { return c.String() }
-
-// Format writes String whatever the verb.
-func (c Claims) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, c.String()) }
-
-// Claim returns the claim of id with this name, decoded into a T as
-// encoding/json does. It returns false if there is no such claim, or it is not
-// a T. The name is compared exactly.
-func Claim[T any](id *Identity, name string) (T, bool) {
-	var value, zero T
-	if id == nil || len(id.Claims.raw) == 0 {
-		return zero, false
-	}
-	var members map[string]json.RawMessage
-	if err := json.Unmarshal(id.Claims.raw, &members); err != nil {
-		return zero, false
-	}
-	raw, ok := members[name]
-	if !ok || string(raw) == "null" {
-		return zero, false
-	}
-	if err := json.Unmarshal(raw, &value); err != nil {
-		return zero, false
-	}
-	return value, true
 }
 
 // NewContext returns a copy of ctx that carries id. It always derives a new

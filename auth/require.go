@@ -43,6 +43,7 @@ func Optional(a ...Authenticator) func(http.Handler) http.Handler {
 // A door is what stands in front of a handler.
 type door struct {
 	authenticators []Authenticator
+	outcomes       []outcome // for each of authenticators, and then for none: they never change
 	optional       bool
 }
 
@@ -62,8 +63,15 @@ func newDoor(name string, optional bool, a []Authenticator) *door {
 			panic(fmt.Sprintf("auth: %s: Authenticator %d is nil", name, i))
 		}
 	}
-	return &door{append([]Authenticator(nil), a...), optional}
+	d := &door{authenticators: append([]Authenticator(nil), a...), optional: optional}
+	for _, one := range append(d.authenticators, nil) {
+		d.outcomes = append(d.outcomes, outcome{d, one})
+	}
+	return d
 }
+
+// nobody is the place in outcomes of a request that no authenticator decided about.
+func (d *door) nobody() int { return len(d.authenticators) }
 
 func (d *door) wrap(next http.Handler) http.Handler {
 	if next == nil {
@@ -72,12 +80,12 @@ func (d *door) wrap(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s, r := scope.For(r)
 		same := !s.Borrowed // what an outer door found, it found for this request
-		id, decided, err := d.authenticate(r)
+		id, by, err := d.authenticate(r)
 		if err != nil {
 			if !same { // the event must not name the caller of another request
 				set(s, nil)
 			}
-			httperr.Write(w, r, d.refusal(r, decided, err))
+			httperr.Write(w, r, d.refusal(r, d.outcomes[by].decided, err))
 			return
 		}
 		switch {
@@ -90,37 +98,37 @@ func (d *door) wrap(next http.Handler) http.Handler {
 			set(s, nil)
 		}
 		if id != nil || s.Auth == nil || !same {
-			s.Auth, s.Borrowed = &outcome{d, decided}, false
+			s.Auth, s.Borrowed = &d.outcomes[by], false
 		}
 		next.ServeHTTP(w, r)
 	})
 }
 
-// authenticate asks the authenticators in order. It returns the one that
-// decided, if one did. A nil identity without an error is an anonymous request.
-func (d *door) authenticate(r *http.Request) (*Identity, Authenticator, error) {
+// authenticate asks the authenticators in order. It returns the place of the one
+// that decided, or nobody. A nil identity without an error is an anonymous request.
+func (d *door) authenticate(r *http.Request) (id *Identity, by int, err error) {
 	// Also where a scheme decides that does not read the field: what comes after
 	// might, and could believe another of them.
 	if err := oneAuthorization(r); err != nil {
-		return nil, d.authenticators[0], err
+		return nil, 0, err
 	}
-	for _, a := range d.authenticators {
+	for i, a := range d.authenticators {
 		id, err := a.Authenticate(r)
 		switch {
 		case err == nil && id == nil:
-			return nil, a, misuse("%T returned neither an identity nor an error", a)
+			return nil, i, misuse("%T returned neither an identity nor an error", a)
 		case err == nil && id.Subject == "":
-			return nil, a, misuse("%T returned an identity without a subject", a)
+			return nil, i, misuse("%T returned an identity without a subject", a)
 		case err == nil:
-			return id, a, nil
+			return id, i, nil
 		case !errors.Is(err, ErrNoCredentials):
-			return nil, a, err
+			return nil, i, err
 		}
 	}
 	if d.optional {
-		return nil, nil, nil
+		return nil, d.nobody(), nil
 	}
-	return nil, nil, ErrNoCredentials
+	return nil, d.nobody(), ErrNoCredentials
 }
 
 // refusal turns the error of an authenticator into the answer.
