@@ -1,16 +1,14 @@
 package transport
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"net/url"
-	"slices"
 
 	"github.com/sallyport/sallyport/audit"
 	httperr "github.com/sallyport/sallyport/errors"
-	"github.com/sallyport/sallyport/internal/scope"
+	"github.com/sallyport/sallyport/internal/origin"
 )
 
 // CSRF returns a door against cross-site request forgery, for services that
@@ -30,13 +28,7 @@ import (
 // more rules for old browsers: an Origin that is no URL with a host ("null") never
 // passes, and one of plain http never passes for a request over HTTPS.
 func CSRF(trustedOrigins ...string) func(http.Handler) http.Handler {
-	return newOriginCheck("CSRF", trustedOrigins).door(func(r *http.Request) bool {
-		switch r.Method {
-		case http.MethodGet, http.MethodHead, http.MethodOptions:
-			return len(r.Header["Upgrade"]) > 0 // WebSocket
-		}
-		return true
-	})
+	return newOriginCheck("CSRF", trustedOrigins).door(origin.Applies)
 }
 
 // SameOrigin is [CSRF] for every method: a page of another origin can't even
@@ -47,23 +39,21 @@ func SameOrigin(trustedOrigins ...string) func(http.Handler) http.Handler {
 }
 
 type originCheck struct {
-	name    string
-	trusted []string
-	std     *http.CrossOriginProtection
+	name  string
+	check *origin.Check
 }
 
 func newOriginCheck(name string, trusted []string) *originCheck {
-	c := &originCheck{name, slices.Clone(trusted), http.NewCrossOriginProtection()}
 	for _, o := range trusted {
-		err := checkOrigin(o)
-		if err == nil {
-			err = c.std.AddTrustedOrigin(o)
-		}
-		if err != nil {
+		if err := checkOrigin(o); err != nil {
 			panic("transport: " + name + ": trustedOrigins: " + err.Error())
 		}
 	}
-	return c
+	check, err := origin.New(trusted)
+	if err != nil {
+		panic("transport: " + name + ": trustedOrigins: " + err.Error())
+	}
+	return &originCheck{name, check}
 }
 
 // door refuses cross-origin requests among those that applies picks.
@@ -73,7 +63,7 @@ func (c *originCheck) door(applies func(*http.Request) bool) func(http.Handler) 
 		mustHandler(c.name, next)
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if applies(r) {
-				if err := c.check(r); err != nil {
+				if err := c.check.Cross(r); err != nil {
 					p := refused.WithCause(err)
 					p.Audit = &audit.Event{Name: audit.MaliciousCORS, Level: slog.LevelWarn, Reason: err.Error()}
 					httperr.Write(w, r, p)
@@ -83,31 +73,6 @@ func (c *originCheck) door(applies func(*http.Request) bool) func(http.Handler) 
 			next.ServeHTTP(w, r)
 		})
 	}
-}
-
-// check returns why r is cross-origin, or nil, whatever its method.
-func (c *originCheck) check(r *http.Request) error {
-	asked := r
-	switch r.Method {
-	case http.MethodGet, http.MethodHead, http.MethodOptions:
-		// The standard library passes these; ask it about the same request as a POST.
-		asked = &http.Request{Method: http.MethodPost, URL: r.URL, Host: r.Host, Header: r.Header}
-	}
-	if err := c.std.Check(asked); err != nil {
-		return err
-	}
-	origin := r.Header.Get("Origin")
-	if r.Header.Get("Sec-Fetch-Site") != "" || origin == "" || slices.Contains(c.trusted, origin) {
-		return nil
-	}
-	u, err := url.Parse(origin)
-	switch {
-	case err != nil || u.Host == "":
-		return errors.New("the Origin has no host")
-	case u.Scheme != "https" && scope.SchemeOf(r) == "https":
-		return errors.New("the Origin is not https, the request is")
-	}
-	return nil
 }
 
 // checkOrigin returns an error if no browser would send o as an Origin.

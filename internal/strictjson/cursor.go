@@ -64,6 +64,10 @@ func (c *Cursor) Kind() Kind {
 	return Number
 }
 
+// Offset returns where in the document the cursor is. After [Cursor.Value] that is
+// where the value ends.
+func (c *Cursor) Offset() int { return c.pos }
+
 // Enter goes into the array or object at the cursor and reports whether it has
 // an element. An empty one is consumed.
 func (c *Cursor) Enter() bool {
