@@ -7,9 +7,10 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
-	_ "crypto/sha256" // registers SHA-256 with package crypto, which the signing methods look it up in
-	_ "crypto/sha512" // registers SHA-384 and SHA-512
+	"crypto/sha256" // also registers SHA-256 with package crypto, which the signing methods look it up in
+	"crypto/sha512" // also registers SHA-384 and SHA-512
 	"fmt"
+	"hash"
 
 	"github.com/golang-jwt/jwt/v5"
 )
@@ -32,10 +33,10 @@ const generatedRSABits = 3072
 type algorithm struct {
 	name   string
 	kty    string
-	method jwt.SigningMethod
-	hash   crypto.Hash    // HMAC
-	curve  elliptic.Curve // ECDSA
-	crv    string         // the JWK name of the curve, for EC and OKP
+	method jwt.SigningMethod // all but HMAC
+	hash   func() hash.Hash  // HMAC
+	curve  elliptic.Curve    // ECDSA
+	crv    string            // the JWK name of the curve, for EC and OKP
 }
 
 // Algorithms returns the names of all algorithms a [Key] can have, in a new slice.
@@ -55,11 +56,11 @@ func Algorithms() []string {
 func algorithmNamed(name string) (algorithm, bool) {
 	switch name {
 	case "HS256":
-		return hmacAlgorithm(name, crypto.SHA256), true
+		return hmacAlgorithm(name, sha256.New), true
 	case "HS384":
-		return hmacAlgorithm(name, crypto.SHA384), true
+		return hmacAlgorithm(name, sha512.New384), true
 	case "HS512":
-		return hmacAlgorithm(name, crypto.SHA512), true
+		return hmacAlgorithm(name, sha512.New), true
 	case "RS256":
 		return rsaAlgorithm(name, crypto.SHA256), true
 	case "RS384":
@@ -84,8 +85,8 @@ func algorithmNamed(name string) (algorithm, bool) {
 	return algorithm{}, false
 }
 
-func hmacAlgorithm(name string, hash crypto.Hash) algorithm {
-	return algorithm{name: name, kty: ktySecret, hash: hash, method: &jwt.SigningMethodHMAC{Name: name, Hash: hash}}
+func hmacAlgorithm(name string, h func() hash.Hash) algorithm {
+	return algorithm{name: name, kty: ktySecret, hash: h}
 }
 
 func rsaAlgorithm(name string, hash crypto.Hash) algorithm {
@@ -169,7 +170,7 @@ func (a algorithm) mismatch(v any) error {
 func (a algorithm) generate() (any, error) {
 	switch a.kty {
 	case ktySecret:
-		secret := make([]byte, a.hash.Size())
+		secret := make([]byte, a.hash().Size())
 		_, err := rand.Read(secret)
 		return secret, err
 	case ktyRSA:

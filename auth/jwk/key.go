@@ -54,6 +54,7 @@ type key struct {
 type material struct {
 	signer    any    // for SigningMethod.Sign; nil if the key only verifies
 	verifier  any    // for SigningMethod.Verify
+	macs      *macs  // of a secret, which signs and verifies by these
 	size      int    // octets of a signature, exactly
 	canonical string // the JWK members of RFC 7638 §3.2; for a secret its thumbprint input, never kept
 }
@@ -222,6 +223,9 @@ func (k Key) Sign(input []byte) ([]byte, error) {
 	if k.k.signer == nil {
 		return nil, errors.New("jwk: the key has no private half to sign with")
 	}
+	if k.k.macs != nil {
+		return k.k.macs.sign(input), nil
+	}
 	signature, err := k.k.alg.method.Sign(string(input), k.k.signer)
 	if err != nil {
 		return nil, fmt.Errorf("jwk: signing: %w", err)
@@ -240,6 +244,12 @@ func (k Key) Verify(input, signature []byte) error {
 	if len(signature) != k.k.size {
 		return errSignature
 	}
+	if k.k.macs != nil {
+		if !k.k.macs.verify(input, signature) {
+			return errSignature
+		}
+		return nil
+	}
 	if k.k.alg.method.Verify(string(input), signature, k.k.verifier) != nil {
 		return errSignature
 	}
@@ -254,20 +264,20 @@ func (k Key) SignCompact(typ string, payload []byte) (string, error) {
 	if k.k == nil {
 		return "", errZeroKey
 	}
-	header := k.k.header
+	header := append(make([]byte, 0, len(k.k.header)+len(`,"typ":""}`)+len(typ)), k.k.header...)
 	if typ != "" {
 		for i := range len(typ) {
 			if c := typ[i]; c <= 0x20 || c >= 0x7f || c == '"' || c == '\\' {
 				return "", errors.New("jwk: typ has a character that is not allowed")
 			}
 		}
-		header += `,"typ":"` + typ + `"`
+		header = append(append(append(header, `,"typ":"`...), typ...), '"')
 	}
-	header += "}"
+	header = append(header, '}')
 
 	enc := base64.RawURLEncoding
 	token := make([]byte, 0, enc.EncodedLen(len(header))+1+enc.EncodedLen(len(payload))+1+enc.EncodedLen(k.k.size))
-	token = enc.AppendEncode(token, []byte(header))
+	token = enc.AppendEncode(token, header)
 	token = append(token, '.')
 	token = enc.AppendEncode(token, payload)
 	signature, err := k.Sign(token)

@@ -18,7 +18,7 @@ const paddingRun = 8
 // loadSecret vets an HMAC secret (RFC 7518 §3.2). No check can prove that a
 // secret is random; these refuse the ones that were found in the wild.
 func loadSecret(a algorithm, secret []byte) (material, error) {
-	size := a.hash.Size()
+	size := a.hash().Size()
 	if len(secret) < size {
 		return material{}, fmt.Errorf("the secret has %d bytes, it needs at least the %d of the hash", len(secret), size)
 	}
@@ -46,6 +46,7 @@ func loadSecret(a algorithm, secret []byte) (material, error) {
 	return material{
 		signer:    secret,
 		verifier:  secret,
+		macs:      newMACs(a.hash, secret),
 		size:      size,
 		canonical: `{"k":"` + base64.RawURLEncoding.EncodeToString(secret) + `","kty":"oct"}`,
 	}, nil
