@@ -44,8 +44,8 @@ type Scratch struct {
 	Known *KnownHeader
 }
 
-// Clear overwrites what was decoded, so that no token stays in memory longer than
-// it must.
+// Clear overwrites what the last Parse decoded, so that no token stays in memory
+// longer than it must.
 func (s *Scratch) Clear() { clear(s.b) }
 
 // Buffer returns the memory that tokens are decoded in, for tests.
@@ -56,8 +56,9 @@ func (s *Scratch) Buffer() []byte { return s.b[:cap(s.b)] }
 // the same bytes say the same, so they need not be read again. It says nothing of
 // the rest of a token. It never changes.
 type KnownHeader struct {
-	segment       string // as encoded
-	alg, kid, typ []byte
+	segment  string // as encoded
+	kid      string
+	alg, typ []byte
 }
 
 // A Token is one whose form and header have been checked, and nothing else.
@@ -68,7 +69,7 @@ type Token struct {
 	Signature []byte
 
 	Alg   []byte // never empty
-	KeyID []byte // nil if there is none
+	KeyID string // "" if there is none
 	Type  []byte // nil if there is none
 	// JWK is the header's member of that name, a JSON object, or nil. Only a DPoP
 	// proof may bring its own key (RFC 9449, section 4.2).
@@ -80,8 +81,14 @@ type Token struct {
 func (j *Token) Known(token string) *KnownHeader {
 	return &KnownHeader{
 		segment: strings.Clone(token[:strings.IndexByte(token, '.')]),
-		alg:     bytes.Clone(j.Alg), kid: bytes.Clone(j.KeyID), typ: bytes.Clone(j.Type),
+		kid:     j.KeyID, alg: bytes.Clone(j.Alg), typ: bytes.Clone(j.Type),
 	}
+}
+
+// HasForm reports whether a token may be a compact JWS: it is not too long, and has
+// two dots. That is quick to see, however long the token.
+func HasForm(token string) bool {
+	return len(token) <= MaxBytes && strings.Count(token, ".") == 2
 }
 
 // Parse splits a compact JWS and reads its header. A token has one spelling: three
@@ -150,8 +157,12 @@ func (j *Token) readHeader() error {
 			j.Type, ok = Text(v)
 		case "kid":
 			// An empty id would stand for "any key" in a lookup.
-			j.KeyID, ok = Text(v)
-			ok = ok && len(j.KeyID) <= maxKeyIDBytes
+			var id []byte
+			if id, ok = Text(v); ok && len(id) <= maxKeyIDBytes {
+				j.KeyID = string(id)
+			} else {
+				ok = false
+			}
 		case "jwk":
 			j.JWK = v.Raw
 		case "crit", "b64", "zip", "cty":
