@@ -25,6 +25,9 @@ const maxURLBytes = 2048
 // ErrRedirect is wrapped by the error for an answer with a status of 3xx.
 var ErrRedirect = errors.New("the server redirects, which is not followed")
 
+// ErrTooLarge is wrapped by the error for an answer that is larger than allowed.
+var ErrTooLarge = errors.New("the answer is larger than allowed")
+
 // A Client asks within bounds. It is safe for concurrent use.
 type Client struct {
 	http     *http.Client
@@ -70,7 +73,7 @@ func (c *Client) Do(ctx context.Context, r *http.Request) (*Answer, error) {
 		return nil, fmt.Errorf("reading the answer: %w", reason(err))
 	}
 	if int64(len(body)) > c.maxBytes {
-		return nil, fmt.Errorf("the answer is larger than %d bytes", c.maxBytes)
+		return nil, fmt.Errorf("%w: %d bytes", ErrTooLarge, c.maxBytes)
 	}
 	return &Answer{Status: resp.StatusCode, Header: resp.Header, Body: body}, nil
 }
@@ -83,7 +86,7 @@ func (c *Client) Get(ctx context.Context, rawURL string) (*Answer, error) {
 	if err != nil {
 		return nil, reason(err)
 	}
-	r.Header.Set("Accept", "application/json")
+	r.Header.Set("Accept", "application/json, application/jwk-set+json")
 	a, err := c.Do(ctx, r)
 	if err != nil {
 		return nil, err
