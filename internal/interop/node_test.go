@@ -82,9 +82,9 @@ type peer struct {
 	once sync.Once  // for kill
 }
 
-// startPeer starts a script with these settings, reads what it says when it is
-// ready into ready, and ends it with the test.
-func startPeer(t *testing.T, script string, settings, ready any) *peer {
+// startPeer starts a script with these settings, and more in its environment,
+// reads what it says when it is ready into ready, and ends it with the test.
+func startPeer(t *testing.T, script string, settings, ready any, env ...string) *peer {
 	t.Helper()
 	needNode(t)
 	encoded, err := json.Marshal(settings)
@@ -94,6 +94,7 @@ func startPeer(t *testing.T, script string, settings, ready any) *peer {
 	ctx, cancel := context.WithTimeout(context.Background(), childTimeout)
 	p := &peer{cmd: nodeCommand(ctx, script), lines: make(chan []byte), stderr: new(syncBuffer), cancel: cancel}
 	p.cmd.Env = append(p.cmd.Env, "PEER="+string(encoded))
+	p.cmd.Env = append(p.cmd.Env, env...)
 	p.cmd.Stderr = p.stderr
 	if p.stdin, err = p.cmd.StdinPipe(); err != nil {
 		t.Fatal(err)
@@ -191,20 +192,20 @@ type step struct {
 	Error string `json:"error"`
 }
 
-// runSteps runs a script that does one step after the other (see
+// runSteps runs a script that does one step after the other with s (see
 // node/steps.mjs), and makes a subtest of each. The script must have done
 // exactly those that are wanted: one that ends early has not succeeded.
-func runSteps(t *testing.T, script string, settings any, want ...string) {
+func runSteps(t *testing.T, script string, s *server, want ...string) {
 	t.Helper()
 	needNode(t)
-	encoded, err := json.Marshal(settings)
+	encoded, err := json.Marshal(s.settings())
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), childTimeout)
 	defer cancel()
 	cmd := nodeCommand(ctx, script)
-	cmd.Env = append(cmd.Env, "PEER="+string(encoded))
+	cmd.Env = append(cmd.Env, "PEER="+string(encoded), "NODE_EXTRA_CA_CERTS="+s.file(t))
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Run(); err != nil {

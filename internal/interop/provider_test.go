@@ -84,7 +84,7 @@ func startOIDCProvider(t *testing.T, resource string) *provider {
 		scopes:   []string{"items:read"},
 	}
 	p.mint = func() (string, error) {
-		return requestToken(ready.Issuer+"/token", "service", clientSecret, url.Values{"scope": {"items:read"}, "resource": {resource}})
+		return requestToken(patient, ready.Issuer+"/token", "service", clientSecret, url.Values{"scope": {"items:read"}, "resource": {resource}})
 	}
 	p.rotate = func(t *testing.T) { t.Helper(); process.call(t, nil, "rotate") }
 	p.drop = func(t *testing.T) { t.Helper(); process.call(t, nil, "drop") }
@@ -128,7 +128,7 @@ func newMockServer(t *testing.T, algorithms ...string) *mockServer {
 	p.audience, p.subject = audience, "service"
 	p.scopes, p.types = []string{"items:read"}, []string{"JWT"}
 	p.mint = func() (string, error) {
-		return requestToken(ready.Issuer+"/token", "service", clientSecret, url.Values{"scope": {"items:read"}, "aud": {audience}})
+		return requestToken(patient, ready.Issuer+"/token", "service", clientSecret, url.Values{"scope": {"items:read"}, "aud": {audience}})
 	}
 	p.rotate = func(t *testing.T) { t.Helper(); m.process.call(t, nil, "rotate", "ES256") }
 	p.drop = func(t *testing.T) { t.Helper(); m.process.call(t, nil, "drop") }
@@ -155,7 +155,7 @@ func (m *mockServer) with(t *testing.T, header, claims map[string]any) string {
 var patient = &http.Client{Timeout: 20 * time.Second}
 
 // requestToken asks a token endpoint for a token by client credentials.
-func requestToken(endpoint, id, secret string, form url.Values) (string, error) {
+func requestToken(c *http.Client, endpoint, id, secret string, form url.Values) (string, error) {
 	all := url.Values{"grant_type": {"client_credentials"}}
 	for name, values := range form {
 		all[name] = values
@@ -166,7 +166,7 @@ func requestToken(endpoint, id, secret string, form url.Values) (string, error) 
 	}
 	r.SetBasicAuth(id, secret)
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	resp, err := patient.Do(r)
+	resp, err := c.Do(r)
 	if err != nil {
 		return "", err
 	}

@@ -52,7 +52,7 @@ func startZitadel(t *testing.T) *provider {
 		types:    []string{"JWT"},
 	}
 	p.mint = func() (string, error) {
-		return requestToken(issuer+"/oauth/token", "sid1", "verysecret", nil)
+		return requestToken(patient, issuer+"/oauth/token", "sid1", "verysecret", nil)
 	}
 	p.rotate = keys.rotate
 	p.drop = func(*testing.T) { keys.drop() }
