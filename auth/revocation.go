@@ -2,6 +2,7 @@ package auth
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -36,6 +37,26 @@ type Revocation struct {
 	// after NotBefore but within the same second is revoked too.
 	NotBefore time.Time
 	Until     time.Time // when the last such token has expired, leeway included
+}
+
+// Check returns an error if r has no Issuer, or not exactly one of TokenID, SessionID
+// and Subject, or if Subject and NotBefore are not set together. Stores call it.
+func (r Revocation) Check() error {
+	named := 0
+	for _, name := range []string{r.TokenID, r.SessionID, r.Subject} {
+		if name != "" {
+			named++
+		}
+	}
+	switch {
+	case r.Issuer == "":
+		return errors.New("auth: Revocation.Issuer is empty")
+	case named != 1:
+		return errors.New("auth: Revocation needs exactly one of TokenID, SessionID and Subject")
+	case (r.Subject != "") == r.NotBefore.IsZero():
+		return errors.New("auth: Revocation.NotBefore goes with Subject")
+	}
+	return nil
 }
 
 // TokenInfo is what [Revocations] needs to know of a token. Empty fields are not
