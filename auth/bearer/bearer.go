@@ -17,7 +17,8 @@
 // and nested tokens, and keys carried or pointed at by the token are refused or
 // ignored, as RFC 8725 asks.
 //
-// Tokens come from the Authorization field alone, never from a query or a body.
+// Tokens come from the Authorization field, never from a query or a body, and from
+// a cookie only where [Config.Cookie] names it.
 //
 // # Which tokens
 //
@@ -26,105 +27,47 @@
 // needs [Config.Types]. Then the audience is all that tells its access tokens
 // from its ID tokens: give the API an audience that is no client's id.
 //
-// A token that is bound to a key or a certificate ("cnf") is refused: accepting
-// it without proof of possession would undo the binding.
+// Issuers differ in where they put scopes, roles and the client's id:
+// [Config.ScopeClaim], [Config.RolesClaim] and [Config.ClientClaim] say where.
+//
+// Tokens that are not JWTs ("opaque") can be asked about with
+// [Config.Introspection] (RFC 7662). [Join] makes one door of several issuers.
+//
+// # Bound tokens
+//
+// A token that is bound to a key (DPoP, RFC 9449) or to a client certificate (RFC
+// 8705) is good only with the proof of possession: [Config.DPoP], and
+// [Config.ClientCertificate]. Where the proof can't be checked the token is
+// refused, since to accept it all the same would undo the binding.
+//
+// # Revocation
+//
+// [Config.Revoked] is asked for each request. A long response can be ended when its
+// token is: see [Streams].
+//
+// # What a token costs
+//
+// A token is verified once, and then found again by comparing it as a whole:
+// [CacheConfig].
 package bearer
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/sallyport/sallyport/auth"
-	"github.com/sallyport/sallyport/auth/jwk"
-	httperr "github.com/sallyport/sallyport/errors"
-	"github.com/sallyport/sallyport/internal/isnil"
 	"github.com/sallyport/sallyport/internal/jws"
-	"github.com/sallyport/sallyport/internal/quoted"
 )
 
 const (
-	scheme         = "Bearer"
-	defaultLeeway  = 30 * time.Second
-	longestLeeway  = 5 * time.Minute
-	defaultRealm   = "api"
-	typAccessToken = "application/at+jwt"
+	scheme     = "Bearer"
+	schemeDPoP = "DPoP"
 )
-
-// Config configures an [Authenticator] for the tokens of one issuer. Issuer,
-// Audience and Keys are required; the other zero values are the secure default.
-type Config struct {
-	// Issuer is the one "iss" whose tokens are taken, compared exactly.
-	Issuer string
-
-	// Audience names this API. A token is taken if one of these is its "aud" or
-	// in it, compared exactly.
-	Audience []string
-
-	// Keys finds the issuer's keys. Use one set for each issuer.
-	Keys jwk.Set
-
-	// Algorithms narrows what a token's "alg" may be. Nil means all of
-	// jwk.Algorithms. Either way the key decides: each has one algorithm, and a
-	// token that names another is refused.
-	Algorithms []string
-
-	// Leeway is how far the clocks of the issuer and this machine may differ,
-	// for "exp", "nbf" and "iat". 0 means 30 seconds; at most 5 minutes.
-	Leeway time.Duration
-
-	// Types are the accepted values of the header's "typ", compared without regard
-	// to case and with "application/" supplied where there is no slash (RFC 7515
-	// §4.1.9). Nil means "at+jwt", for which the claims "client_id", "iat" and
-	// "jti" are required too (RFC 9068 §2.2). "JWT", and "" for tokens without
-	// "typ", accept every kind of token that the issuer signs for the audience.
-	Types []string
-
-	// MaxLifetime bounds the time from a token's "iat", which is then required,
-	// to its "exp". 0 means no bound.
-	MaxLifetime time.Duration
-
-	// Revoked is asked about each token whose signature and claims are good. Nil
-	// means that tokens are good until they expire.
-	Revoked RevocationCheck
-
-	// Realm is that of the challenge, printable ASCII. "" means "api".
-	Realm string
-
-	// ScopeClaim is the claim that Identity.Scopes is read from: a string of
-	// names separated by single spaces or, unless it is "scope", an array of
-	// names. "" means "scope" (RFC 9068 §2.2.3).
-	ScopeClaim string
-
-	// RolesClaim is the claim that Identity.Roles is read from: an array of
-	// strings, or one string for a single role. "" means "roles" (RFC 9068
-	// §2.2.3.1).
-	RolesClaim string
-}
-
-// A RevocationCheck reports whether a token that is otherwise good has been
-// revoked: by its ID, or with all that were issued to its subject before some
-// time. It is called for every request, so it should be fast. An error means
-// that it could not tell, and makes the answer 503. It must be safe for
-// concurrent use.
-type RevocationCheck func(ctx context.Context, t Token) (revoked bool, err error)
-
-// A Token is what a [RevocationCheck] is told of a verified token.
-type Token struct {
-	ID       string // "jti", unique within Issuer; "" if the token has none
-	Issuer   string
-	Subject  string
-	ClientID string    // "" if the token has none
-	IssuedAt time.Time // zero if the token doesn't say
-	Expires  time.Time // until when a revocation has to be remembered, not counting Config.Leeway
-}
 
 // An Authenticator accepts bearer tokens of one issuer, or of several after
 // [Join]. It is safe for concurrent use.
@@ -132,216 +75,154 @@ type Authenticator struct {
 	challenges challenges
 	verifiers  []*verifier
 	byIssuer   map[string]*verifier // nil for one issuer
-	scratch    sync.Pool            // of *jws.Scratch
+	signed     bool                 // there are issuers of JWTs
+	opaque     *opaque              // asked about tokens that are not JWTs; nil: they are refused
+	cookie     *cookie              // nil: tokens come from the Authorization field alone
+	known      *cache
+	scratch    sync.Pool // of *jws.Scratch
 	header     atomic.Pointer[jws.KnownHeader]
 }
 
-// verifier is a Config that has been checked.
-type verifier struct {
-	Config
-	algorithms map[string]string // each name to itself, to turn bytes into a string without a copy
-	types      [][]byte          // in lower case, with "application/"
-	untyped    bool              // tokens without typ are taken
-}
-
-// New returns an Authenticator. An empty Issuer, Audience or audience, nil Keys,
-// an unknown or no algorithm, a Leeway or MaxLifetime out of range, a type or
-// Realm that is not printable ASCII, and a ScopeClaim or RolesClaim that is one
-// of the claims with a meaning of its own are errors that name the field.
+// New returns an Authenticator. An empty Issuer, Audience or audience, neither Keys
+// nor Introspection, an unknown or no algorithm, a Leeway, MaxLifetime or bound of
+// the Cache out of range, a type or Realm that is not printable ASCII, a claim with
+// two meanings, RequireDPoP without DPoP, a Cookie without the prefix "__Host-",
+// and an Introspection that can't work are errors that name the field.
 func New(cfg Config) (*Authenticator, error) {
 	v, err := newVerifier(cfg)
 	if err != nil {
 		return nil, err
 	}
-	return &Authenticator{challenges: newChallenges(v.Realm), verifiers: []*verifier{v}}, nil
+	return newAuthenticator([]*verifier{v})
 }
 
 // Join returns an Authenticator for the tokens of several issuers, each with its
 // own keys and settings. A token is given to the one whose Issuer its "iss"
 // names, by exact comparison, and no other: it is that one's keys that must
-// verify it. The realm is that of the first. No authenticators, a nil one, and
-// two of one issuer are errors.
+// verify it. Tokens that are not JWTs go to the one issuer that has Introspection.
+//
+// Realm and Resource are those of the first. No authenticators, a nil one, two of
+// one issuer, two with Introspection, and two different Cookies or DPoP verifiers
+// are errors.
 func Join(a ...*Authenticator) (*Authenticator, error) {
 	if len(a) == 0 {
 		return nil, errors.New("bearer: Join: there is no Authenticator")
 	}
-	joined := &Authenticator{byIssuer: make(map[string]*verifier)}
+	var all []*verifier
 	for i, one := range a {
 		if one == nil {
 			return nil, fmt.Errorf("bearer: Join: Authenticator %d is nil", i)
 		}
-		if i == 0 {
-			joined.challenges = one.challenges
-		}
-		for _, v := range one.verifiers {
-			if _, ok := joined.byIssuer[v.Issuer]; ok {
-				return nil, fmt.Errorf("bearer: Join: two have the Issuer %q", v.Issuer)
-			}
-			joined.byIssuer[v.Issuer] = v
-			joined.verifiers = append(joined.verifiers, v)
-		}
+		all = append(all, one.verifiers...)
+	}
+	joined, err := newAuthenticator(all)
+	if err != nil {
+		return nil, fmt.Errorf("bearer: Join: %w", err)
 	}
 	return joined, nil
 }
 
-func newVerifier(cfg Config) (*verifier, error) {
-	switch {
-	case cfg.Issuer == "":
-		return nil, errors.New("bearer: Config.Issuer is empty")
-	case len(cfg.Audience) == 0:
-		return nil, errors.New("bearer: Config.Audience is empty")
-	case slices.Contains(cfg.Audience, ""):
-		return nil, errors.New("bearer: Config.Audience has an empty name")
-	case isnil.Value(cfg.Keys):
-		return nil, errors.New("bearer: Config.Keys is nil")
-	case cfg.Algorithms != nil && len(cfg.Algorithms) == 0:
-		return nil, errors.New("bearer: Config.Algorithms is empty: leave it nil for all")
-	case cfg.Leeway < 0 || cfg.Leeway > longestLeeway:
-		return nil, fmt.Errorf("bearer: Config.Leeway must be from 0 to %v", longestLeeway)
-	case cfg.MaxLifetime < 0:
-		return nil, errors.New("bearer: Config.MaxLifetime is negative")
-	case !quoted.Valid(cfg.Realm):
-		return nil, errors.New("bearer: Config.Realm is not printable ASCII")
-	case cfg.Types != nil && len(cfg.Types) == 0:
-		return nil, errors.New(`bearer: Config.Types is empty: leave it nil for "at+jwt"`)
+func newAuthenticator(verifiers []*verifier) (*Authenticator, error) {
+	a := &Authenticator{verifiers: verifiers}
+	if len(verifiers) > 1 {
+		a.byIssuer = make(map[string]*verifier)
 	}
-	v := &verifier{Config: cfg, algorithms: make(map[string]string)}
-	v.Audience = slices.Clone(cfg.Audience)
-	known := jwk.Algorithms()
-	if v.Algorithms == nil {
-		v.Algorithms = known
-	}
-	for _, name := range v.Algorithms {
-		if !slices.Contains(known, name) {
-			return nil, fmt.Errorf("bearer: Config.Algorithms: %q is not supported", name)
+	first := verifiers[0]
+	c := settings{realm: first.Realm, resource: first.Resource, dpop: first.DPoP, bearer: !first.RequireDPoP}
+	entries, bytes := 0, int64(0)
+	for _, v := range verifiers {
+		if a.byIssuer != nil {
+			if _, ok := a.byIssuer[v.Issuer]; ok {
+				return nil, fmt.Errorf("two have the Issuer %q", v.Issuer)
+			}
+			a.byIssuer[v.Issuer] = v
 		}
-		v.algorithms[name] = name
-	}
-	if v.Types == nil {
-		v.Types = []string{typAccessToken}
-	}
-	for _, t := range v.Types {
-		if t == "" {
-			v.untyped = true
-			continue
+		a.signed = a.signed || v.Keys != nil
+		switch {
+		case v.opaque != nil && a.opaque != nil:
+			return nil, errors.New("two have Introspection, and a token that is no JWT does not say whose it is")
+		case v.opaque != nil:
+			a.opaque = v.opaque
 		}
-		if !quoted.Valid(t) {
-			return nil, errors.New("bearer: Config.Types has one that is not printable ASCII")
+		if !v.Cookie.same(first.Cookie) {
+			return nil, errors.New("two have different Cookies")
 		}
-		v.types = append(v.types, jws.AppendType(nil, []byte(t)))
+		switch {
+		case v.DPoP != nil && c.dpop != nil && v.DPoP != c.dpop:
+			return nil, errors.New("two have different DPoP verifiers: share one, which knows all the proofs")
+		case v.DPoP != nil:
+			c.dpop = v.DPoP
+		}
+		c.bearer = c.bearer || !v.RequireDPoP
+		if !v.Cache.Disabled && v.Keys != nil {
+			entries, bytes = entries+v.Cache.MaxEntries, bytes+v.Cache.MaxBytes
+		}
 	}
-	if v.Leeway == 0 {
-		v.Leeway = defaultLeeway
-	}
-	if v.Realm == "" {
-		v.Realm = defaultRealm
-	}
-	if v.ScopeClaim == "" {
-		v.ScopeClaim = "scope"
-	}
-	if v.RolesClaim == "" {
-		v.RolesClaim = "roles"
-	}
-	if isRegistered([]byte(v.ScopeClaim)) {
-		return nil, errors.New("bearer: Config.ScopeClaim is a claim with a meaning of its own")
-	}
-	if isRegistered([]byte(v.RolesClaim)) || strings.EqualFold(v.RolesClaim, v.ScopeClaim) {
-		return nil, errors.New("bearer: Config.RolesClaim is a claim with a meaning of its own")
-	}
-	return v, nil
+	a.cookie = first.Cookie.reader()
+	a.challenges = newChallenges(c)
+	a.known = newCache(entries, bytes)
+	return a, nil
 }
 
 // Authenticate returns the identity that r's token stands for. Without a token
-// in the Authorization field it returns [auth.ErrNoCredentials]. A request that
-// is malformed (RFC 6750 §3.1: a field that holds no token, two fields, a second
-// token in the query) is a *errors.Problem of status 400; a token that is refused
-// is one of status 401 that wraps [auth.ErrInvalid]; any other error means that the keys or the revocation
-// check could not tell.
+// it returns [auth.ErrNoCredentials]. A request that is malformed (RFC 6750 §3.1: a
+// field that holds no token, two fields, a second token in the query or in the
+// cookie) is a *errors.Problem of status 400; a token or proof that is refused is one
+// of status 401 that wraps [auth.ErrInvalid], and a cookie that came with a
+// cross-origin request is one of status 401 too; any other error means that the
+// keys, the issuer, the revocation check or the memory of proofs could not tell.
 //
 // The error of a refused token says what is wrong with it, for the audit event,
 // and nothing of what is in it.
 func (a *Authenticator) Authenticate(r *http.Request) (*auth.Identity, error) {
-	token, err := auth.Credentials(r, scheme)
+	token, dpop, err := a.credentials(r)
 	if err != nil {
 		return nil, err
 	}
 	if r.URL != nil && queryHasToken(r.URL.RawQuery) {
 		return nil, malformed("The request has a second token in the query.")
 	}
-	id, err := a.authenticate(r.Context(), token)
+	t, err := a.decide(r.Context(), token)
 	if err == errSyntax && !isToken68(token) {
 		return nil, malformed("The Bearer credentials are not a token.")
 	}
 	if errors.Is(err, auth.ErrInvalid) {
 		return nil, refused(err)
 	}
-	return id, err
-}
-
-// authenticate decides about a token, wherever it came from.
-func (a *Authenticator) authenticate(ctx context.Context, token string) (*auth.Identity, error) {
-	t, err := a.verify(ctx, token)
 	if err != nil {
 		return nil, err
 	}
-	if t.by.Revoked != nil {
-		revoked, err := t.by.Revoked(ctx, t.Token)
-		if err != nil {
-			return nil, undecided("the revocation check can't tell", err)
-		}
-		if revoked {
-			return nil, errRevoked
-		}
+	if err := t.prove(r, token, dpop); err != nil {
+		return nil, err
 	}
-	return t.identity, nil
+	id := t.handOut()
+	if dpop {
+		id.Scheme = schemeDPoP
+	}
+	return id, nil
 }
 
-// verified is a good token.
-type verified struct {
-	Token
-	identity *auth.Identity
-	by       *verifier
-}
-
-// verify does all that depends on the token, the keys and the time alone.
-func (a *Authenticator) verify(ctx context.Context, token string) (verified, error) {
-	buf, _ := a.scratch.Get().(*jws.Scratch)
-	if buf == nil {
-		buf = new(jws.Scratch)
+// credentials returns the one token of a request, and whether it came by the
+// scheme DPoP.
+func (a *Authenticator) credentials(r *http.Request) (token string, dpop bool, err error) {
+	token, err = auth.Credentials(r, scheme)
+	if err != nil && a.challenges.dpop != nil && errors.Is(err, auth.ErrNoCredentials) {
+		token, err = auth.Credentials(r, schemeDPoP)
+		dpop = err == nil
 	}
-	// Nothing that is returned aliases the buffer. It is cleared so that a
-	// mistake there would show, and no token stays in memory longer than it must.
-	defer func() {
-		buf.Clear()
-		a.scratch.Put(buf)
-	}()
-
-	buf.Known = a.header.Load()
-	j, err := buf.Parse(token)
-	if err != nil {
-		return verified{}, formError(err)
+	if a.cookie != nil {
+		token, err = a.cookie.orHeader(r, token, err)
 	}
-	v := a.verifiers[0]
-	if a.byIssuer != nil {
-		if v, err = a.route(j.Payload); err != nil {
-			return verified{}, err
-		}
-	}
-	if err := v.checkType(&j); err != nil {
-		return verified{}, err
-	}
-	if err := verify(ctx, &j, v.Keys, v.algorithms); err != nil {
-		return verified{}, err
-	}
-	if j.Header != nil { // it was not known
-		a.header.Store(j.Known(token))
-	}
-	return v.identity(&j, time.Now())
+	return token, dpop, err
 }
 
 // Scheme describes the scheme for OpenAPI.
 func (a *Authenticator) Scheme() auth.SecurityScheme {
-	return auth.SecurityScheme{Type: "http", Scheme: "bearer", BearerFormat: "JWT"}
+	s := auth.SecurityScheme{Type: "http", Scheme: "bearer", BearerFormat: "JWT"}
+	if !a.signed {
+		s.BearerFormat = ""
+	}
+	return s
 }
 
 // isToken68 reports whether s has the syntax of RFC 6750 §2.1.
@@ -378,41 +259,3 @@ func queryHasToken(query string) bool {
 	}
 	return false
 }
-
-// malformed is the answer to a request that is not one of RFC 6750.
-func malformed(detail string) error {
-	return httperr.New(http.StatusBadRequest, "invalid_request", detail)
-}
-
-// The reasons for which a token is refused. They go to the log; the client is
-// told invalid_token, whichever it is.
-var (
-	errSyntax    = invalid("not a JWS in its compact form")
-	errHeader    = invalid("the header is not acceptable")
-	errExtension = invalid("the header has an extension that is not supported")
-	errType      = invalid("the token is of another type")
-	errAlgorithm = invalid("the algorithm is not allowed")
-	errKey       = invalid("no key fits the token")
-	errSignature = invalid("the signature is not valid")
-	errClaims    = invalid("the claims are not a JSON object as it should be")
-	errClaimType = invalid("a claim has the wrong type or an impossible value")
-	errMissing   = invalid("a required claim is missing")
-	errIssuer    = invalid("the token is from another issuer")
-	errAudience  = invalid("the token is for another audience")
-	errExpired   = invalid("the token has expired")
-	errNotYet    = invalid("the token is not valid yet")
-	errLifetime  = invalid("the token lives longer than allowed")
-	errBound     = invalid("the token is bound to a key or certificate, without proof of possession")
-	errRevoked   = invalid("the token has been revoked")
-)
-
-// refused is the answer to a token that is not good, whyever.
-func refused(reason error) error {
-	return httperr.New(http.StatusUnauthorized, "invalid_token", "The access token is expired, revoked, malformed or not meant for this service.").WithCause(reason)
-}
-
-func invalid(reason string) error { return fmt.Errorf("%w: %s", auth.ErrInvalid, reason) }
-
-// undecided does not wrap err: what a callback's error wraps must not turn "can't
-// tell" into "no credentials" or "invalid".
-func undecided(what string, err error) error { return fmt.Errorf("bearer: %s: %v", what, err) }

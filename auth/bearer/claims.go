@@ -14,201 +14,344 @@ import (
 
 const maxSubjectBytes = 255
 
-// claims are those of a verified token that are decided about. The byte slices
-// alias the payload.
-type claims struct {
-	issuer, subject, id, client []byte
+// A reader reads claims. The strings that it returns are parts of the document, so
+// that a token costs one copy of its claims.
+type reader struct {
+	v        *verifier
+	document string
+	cursor   strictjson.Cursor
+	lists    []string // backs the lists of strings
+	space    [16]string
+
+	issuer, subject, id, session, client string
 
 	audience bool // one of ours is in aud
+	hasAud   bool
 	expires  time.Time
 	notUntil time.Time // nbf
 	issued   time.Time
 	authTime time.Time
 
-	scopes, roles, amr []string
-	acr                string
+	scopes, roles, amr      span
+	acr                     string
+	thumbprint, certificate string
 }
 
-// identity decides about the claims of a token whose signature is good.
-func (v *verifier) identity(j *jws.Token, now time.Time) (verified, error) {
-	cursor, err := strictjson.Read(j.Payload, jws.ClaimLimits)
-	if err != nil || cursor.Kind() != strictjson.Map {
-		return verified{}, errClaims
-	}
-	c := claims{}
-	if err := v.readClaims(&c, &cursor); err != nil {
-		return verified{}, err
-	}
-	if err := v.check(&c, jws.IsType(j.Type, []byte(typAccessToken)), now); err != nil {
-		return verified{}, err
-	}
-	id := &auth.Identity{
-		Subject:  string(c.subject),
-		Issuer:   v.Issuer,
-		Scheme:   scheme,
-		ClientID: string(c.client),
-		Scopes:   c.scopes,
-		Roles:    c.roles,
-		AuthTime: c.authTime,
-		Expires:  c.expires,
-		ACR:      c.acr,
-		AMR:      c.amr,
-		Claims:   auth.NewClaims(j.Payload),
-	}
-	t := Token{Issuer: id.Issuer, Subject: id.Subject, ClientID: id.ClientID, IssuedAt: c.issued, Expires: c.expires}
-	if v.Revoked != nil {
-		t.ID = string(c.id)
-	}
-	return verified{Token: t, identity: id, by: v}, nil
-}
+// A span is a part of reader.lists.
+type span struct{ from, to int }
 
-// check decides about claims of the right types.
-func (v *verifier) check(c *claims, accessToken bool, now time.Time) error {
+// read decides about the claims of a token whose signature is good. accessToken
+// says that it is typed as one (RFC 9068 §2.1).
+func (v *verifier) read(payload []byte, accessToken bool, now time.Time) (*verified, error) {
+	r := reader{v: v}
+	if err := r.read(payload); err != nil {
+		return nil, err
+	}
+	if r.issuer == "" {
+		return nil, errIssuer
+	}
+	if !r.hasAud {
+		return nil, errAudience
+	}
+	if err := r.check(now); err != nil {
+		return nil, err
+	}
 	switch {
-	case string(c.issuer) != v.Issuer:
+	case r.expires.IsZero():
+		return nil, errMissing
+	case accessToken && (r.client == "" || r.id == "" || r.issued.IsZero()): // RFC 9068 §2.2
+		return nil, errMissing
+	}
+	return r.verified(now), nil
+}
+
+// check decides about claims of the right types, as far as they are there.
+func (r *reader) check(now time.Time) error {
+	v := r.v
+	switch {
+	case r.issuer != "" && r.issuer != v.Issuer:
 		return errIssuer
-	case !c.audience:
+	case r.hasAud && !r.audience:
 		return errAudience
-	case len(c.subject) == 0 || c.expires.IsZero():
+	case r.subject == "":
 		return errMissing
-	case accessToken && (len(c.client) == 0 || len(c.id) == 0 || c.issued.IsZero()): // RFC 9068 §2.2
-		return errMissing
-	case !c.expires.Add(v.Leeway).After(now):
+	case !r.expires.IsZero() && !r.expires.Add(v.Leeway).After(now):
 		return errExpired
-	case c.notUntil.Add(-v.Leeway).After(now), c.issued.Add(-v.Leeway).After(now):
+	case r.notUntil.Add(-v.Leeway).After(now), r.issued.Add(-v.Leeway).After(now):
 		return errNotYet
-	case v.MaxLifetime > 0 && c.issued.IsZero():
+	case v.MaxLifetime > 0 && (r.issued.IsZero() || r.expires.IsZero()):
 		return errMissing
-	case v.MaxLifetime > 0 && c.expires.Sub(c.issued) > v.MaxLifetime:
+	case v.MaxLifetime > 0 && r.expires.Sub(r.issued) > v.MaxLifetime:
 		return errLifetime
 	}
 	return nil
 }
 
-// readClaims reads the claims and their types (RFC 7519 §4.1, RFC 9068 §2.2).
-func (v *verifier) readClaims(c *claims, cursor *strictjson.Cursor) error {
-	for more := cursor.Enter(); more; more = cursor.More() {
-		name, value := jws.MemberName(cursor.Name()), cursor.Value()
-		var ok bool
-		switch string(name) {
-		case "iss":
-			c.issuer, ok = jws.Text(value)
-		case "sub":
-			c.subject, ok = jws.Text(value)
-			ok = ok && len(c.subject) <= maxSubjectBytes
-		case "aud":
-			ok = v.readAudience(c, value)
-		case "exp":
-			c.expires, ok = jws.NumericDate(value)
-		case "nbf":
-			c.notUntil, ok = jws.NumericDate(value)
-		case "iat":
-			c.issued, ok = jws.NumericDate(value)
-		case "auth_time":
-			c.authTime, ok = jws.NumericDate(value)
-		case "jti":
-			c.id, ok = jws.Text(value)
-		case "client_id":
-			c.client, ok = jws.Text(value)
-		case "acr":
-			var b []byte
-			b, ok = jws.Text(value)
-			c.acr = string(b)
-		case "amr":
-			c.amr, ok = texts(value)
-		case "cnf":
-			return errBound
-		case v.ScopeClaim:
-			c.scopes, ok = v.readScopes(value)
-		case v.RolesClaim:
-			if value.Kind == strictjson.String {
-				var b []byte
-				b, ok = jws.Text(value)
-				c.roles = []string{string(b)}
-			} else {
-				c.roles, ok = texts(value)
-			}
-		default:
-			// A reader that ignores case takes this for the claim it resembles.
-			ok = !isRegistered(name)
-		}
-		if !ok {
-			return errClaimType
+// verified returns what was read.
+func (r *reader) verified(now time.Time) *verified {
+	v := r.v
+	t := &verified{
+		by:       v,
+		size:     len(r.document),
+		verified: now,
+		good:     r.notUntil.Add(-v.Leeway),
+		identity: auth.Identity{
+			Subject:  r.subject,
+			Issuer:   v.Issuer,
+			Scheme:   scheme,
+			ClientID: r.client,
+			AuthTime: r.authTime,
+			Expires:  r.expires,
+			ACR:      r.acr,
+			Claims:   auth.NewClaims(r.document),
+		},
+		thumbprint:  r.thumbprint,
+		certificate: r.certificate,
+	}
+	if issued := r.issued.Add(-v.Leeway); issued.After(t.good) {
+		t.good = issued
+	}
+	if !r.expires.IsZero() {
+		t.ends = r.expires.Add(v.Leeway)
+	}
+	t.Token = Token{
+		ID: r.id, SessionID: r.session, Issuer: v.Issuer, Subject: r.subject, ClientID: r.client,
+		IssuedAt: r.issued, Expires: r.expires,
+	}
+	lists := make([]string, len(r.lists))
+	copy(lists, r.lists)
+	t.identity.Scopes = r.scopes.of(lists)
+	t.identity.Roles = r.roles.of(lists)
+	t.identity.AMR = r.amr.of(lists)
+	return t
+}
+
+func (s span) of(lists []string) []string {
+	if s.from == s.to {
+		return nil
+	}
+	return lists[s.from:s.to:s.to]
+}
+
+// read reads the claims and their types (RFC 7519 §4.1, RFC 9068 §2.2).
+func (r *reader) read(payload []byte) error {
+	cursor, err := strictjson.Read(payload, jws.ClaimLimits)
+	if err != nil || cursor.Kind() != strictjson.Map {
+		return errClaims
+	}
+	r.document, r.cursor, r.lists = string(payload), cursor, r.space[:0]
+	for more := r.cursor.Enter(); more; more = r.cursor.More() {
+		if err := r.claim(jws.MemberName(r.cursor.Name())); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// isRegistered reports whether name is, in any case, a claim that readClaims
-// gives a meaning to.
-func isRegistered(name []byte) bool {
-	for _, one := range []string{
-		"iss", "sub", "aud", "exp", "nbf", "iat", "auth_time", "jti", "client_id", "acr", "amr", "cnf",
+// claim reads the claim of this name at the cursor.
+func (r *reader) claim(name []byte) error {
+	var ok bool
+	switch string(name) {
+	case "iss":
+		r.issuer, ok = r.text()
+	case "sub":
+		r.subject, ok = r.text()
+		ok = ok && len(r.subject) <= maxSubjectBytes
+	case "aud":
+		ok = r.readAudience()
+	case "exp":
+		r.expires, ok = jws.NumericDate(r.cursor.Value())
+	case "nbf":
+		r.notUntil, ok = jws.NumericDate(r.cursor.Value())
+	case "iat":
+		r.issued, ok = jws.NumericDate(r.cursor.Value())
+	case "auth_time":
+		r.authTime, ok = jws.NumericDate(r.cursor.Value())
+	case "jti":
+		r.id, ok = r.text()
+	case "sid":
+		r.session, ok = r.text()
+	case r.v.ClientClaim:
+		r.client, ok = r.text()
+	case "client_id": // where ClientClaim is another
+		_, ok = r.text()
+	case "acr":
+		r.acr, ok = r.text()
+	case "amr":
+		ok = r.readTexts(&r.amr)
+	case "cnf":
+		return r.readConfirmation()
+	case r.v.scopes[0]:
+		ok = r.at(r.v.scopes[1:], r.readScopes)
+	case r.v.roles[0]:
+		ok = r.at(r.v.roles[1:], r.readRoles)
+	default:
+		// A reader that ignores case takes this for the claim it resembles.
+		ok = !isRegistered(string(name))
+		r.cursor.Value()
+	}
+	if !ok {
+		return errClaimType
+	}
+	return nil
+}
+
+// isRegistered reports whether name is, in any case, a claim that has a meaning
+// of its own.
+func isRegistered(name string) bool {
+	// The names have up to 9 letters. Folding as Unicode does it, in which "ſub"
+	// equals "sub", makes one at most three times as long.
+	if len(name) < 3 || len(name) > 27 {
+		return false
+	}
+	switch name[0] | 0x20 {
+	case 'i', 's', 'a', 'e', 'n', 'j', 'c':
+	default:
+		if name[0] < 0x80 {
+			return false
+		}
+	}
+	for _, one := range [...]string{
+		"iss", "sub", "aud", "exp", "nbf", "iat", "auth_time", "jti", "sid", "client_id", "acr", "amr", "cnf",
 	} {
-		// Folding as Unicode does it, in which "ſub" equals "sub".
-		if bytes.EqualFold(name, []byte(one)) {
+		if len(name) >= len(one) && strings.EqualFold(name, one) {
 			return true
 		}
 	}
 	return false
 }
 
-// readAudience takes one string or an array of nothing but strings.
-func (v *verifier) readAudience(c *claims, value strictjson.Value) bool {
-	if value.Kind == strictjson.String {
-		b, ok := jws.Text(value)
-		c.audience = ok && slices.Contains(v.Audience, string(b))
-		return ok
+// text consumes a string that is not empty.
+func (r *reader) text() (string, bool) {
+	v := r.cursor.Value()
+	if v.Kind != strictjson.String || len(v.Raw) <= 2 {
+		return "", false
 	}
-	return eachText(value, func(b []byte) bool {
-		c.audience = c.audience || slices.Contains(v.Audience, string(b))
+	if bytes.IndexByte(v.Raw, '\\') < 0 {
+		end := r.cursor.Offset()
+		return r.document[end-len(v.Raw)+1 : end-1], true
+	}
+	s, err := v.Text()
+	return s, err == nil
+}
+
+// texts consumes an array of strings that are not empty and calls f for each. It
+// reports false if it is no array, an element is no string or empty, or f said so.
+func (r *reader) texts(f func(string) bool) bool {
+	if r.cursor.Kind() != strictjson.Array {
+		return false
+	}
+	for more := r.cursor.Enter(); more; more = r.cursor.More() {
+		if s, ok := r.text(); !ok || !f(s) {
+			return false
+		}
+	}
+	return true
+}
+
+// at goes down the members of these names, which need not be there, and calls
+// read at the last of them.
+func (r *reader) at(path []string, read func() bool) bool {
+	if len(path) == 0 {
+		return read()
+	}
+	if r.cursor.Kind() != strictjson.Map {
+		return false
+	}
+	for more := r.cursor.Enter(); more; more = r.cursor.More() {
+		if string(jws.MemberName(r.cursor.Name())) != path[0] {
+			r.cursor.Value()
+		} else if !r.at(path[1:], read) {
+			return false
+		}
+	}
+	return true
+}
+
+// readAudience takes one string or an array of nothing but strings.
+func (r *reader) readAudience() bool {
+	r.hasAud = true
+	ours := func(s string) bool {
+		r.audience = r.audience || slices.Contains(r.v.Audience, s)
+		return true
+	}
+	if r.cursor.Kind() == strictjson.String {
+		s, ok := r.text()
+		return ok && ours(s)
+	}
+	return r.texts(ours)
+}
+
+// readTexts reads an array of strings that are not empty.
+func (r *reader) readTexts(to *span) bool {
+	to.from = len(r.lists)
+	ok := r.texts(func(s string) bool {
+		r.lists = append(r.lists, s)
 		return true
 	})
+	to.to = len(r.lists)
+	return ok
+}
+
+// readRoles reads an array of names, or one.
+func (r *reader) readRoles() bool {
+	if r.cursor.Kind() != strictjson.String {
+		return r.readTexts(&r.roles)
+	}
+	s, ok := r.text()
+	r.roles.from = len(r.lists)
+	r.lists = append(r.lists, s)
+	r.roles.to = len(r.lists)
+	return ok
 }
 
 // readScopes reads names of RFC 6749 §3.3 out of a string, in which they are
 // separated by one space each, or an array. The empty string has none.
-func (v *verifier) readScopes(value strictjson.Value) ([]string, bool) {
-	if value.Kind != strictjson.String && v.ScopeClaim != "scope" {
-		scopes, ok := texts(value)
-		return scopes, ok && !slices.ContainsFunc(scopes, func(s string) bool { return !grammar.IsScopeToken(s) })
+func (r *reader) readScopes() bool {
+	if r.cursor.Kind() == strictjson.Array && r.v.ScopeClaim != "scope" {
+		ok := r.readTexts(&r.scopes)
+		return ok && !slices.ContainsFunc(r.scopes.of(r.lists), func(s string) bool { return !grammar.IsScopeToken(s) })
 	}
-	joined, err := value.Text()
-	if err != nil {
-		return nil, false
+	if r.cursor.Kind() != strictjson.String {
+		return false
 	}
-	if joined == "" {
-		return nil, true
+	joined, ok := r.text()
+	if !ok { // a string that text does not take is the empty one
+		return true
 	}
-	scopes := make([]string, 0, strings.Count(joined, " ")+1)
+	r.scopes.from = len(r.lists)
 	for one := range strings.SplitSeq(joined, " ") {
 		if !grammar.IsScopeToken(one) {
-			return nil, false
+			return false
 		}
-		scopes = append(scopes, one)
+		r.lists = append(r.lists, one)
 	}
-	return scopes, true
+	r.scopes.to = len(r.lists)
+	return true
 }
 
-// texts reads an array of strings that are not empty.
-func texts(value strictjson.Value) ([]string, bool) {
-	var all []string
-	ok := eachText(value, func(b []byte) bool {
-		all = append(all, string(b))
-		return true
-	})
-	return slices.Clip(all), ok
-}
-
-// eachText calls f for each element of an array, and reports false if it is no
-// array, an element is no string or empty, or f said so.
-func eachText(value strictjson.Value, f func([]byte) bool) bool {
-	return value.Elements(func(v strictjson.Value) error {
-		if b, ok := jws.Text(v); ok && f(b) {
-			return nil
+// readConfirmation reads "cnf" (RFC 7800 §3.1). A confirmation method that is not
+// known, or none, can't be checked, so such a token is refused.
+func (r *reader) readConfirmation() error {
+	if r.cursor.Kind() != strictjson.Map {
+		return errBound
+	}
+	for more := r.cursor.Enter(); more; more = r.cursor.More() {
+		var ok bool
+		switch string(jws.MemberName(r.cursor.Name())) {
+		case "jkt":
+			r.thumbprint, ok = r.text()
+		case "x5t#S256":
+			r.certificate, ok = r.text()
 		}
-		return errClaimType
-	}) == nil
+		if !ok {
+			return errBound
+		}
+	}
+	if r.thumbprint == "" && r.certificate == "" {
+		return errBound
+	}
+	return nil
 }
 
 // route returns the verifier of the issuer that an unverified payload names. The

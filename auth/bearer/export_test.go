@@ -26,14 +26,29 @@ func OpenJWS(ctx context.Context, keys jwk.Set, token string) ([]byte, error) {
 	if err != nil {
 		return nil, formError(err)
 	}
-	algorithms := make(map[string]string)
-	for _, name := range jwk.Algorithms() {
-		algorithms[name] = name
+	v := &verifier{Config: Config{Keys: keys}}
+	if err := v.setAlgorithms(); err != nil {
+		return nil, err
 	}
-	if err := verify(ctx, &j, keys, algorithms); err != nil {
+	if _, _, err := v.checkSignature(ctx, &j); err != nil {
 		return nil, err
 	}
 	return bytes.Clone(j.Payload), nil
+}
+
+// Known returns how many tokens a remembers, and how many bytes it counts for them.
+func Known(a *Authenticator) (entries int, bytes int64) {
+	if a.known == nil {
+		return 0, 0
+	}
+	for i := range a.known.sets {
+		for j := range a.known.sets[i] {
+			if a.known.sets[i][j].Load() != nil {
+				entries++
+			}
+		}
+	}
+	return entries, a.known.bytes.Load()
 }
 
 // ScratchIsClear reports whether the buffer that the next token would be decoded

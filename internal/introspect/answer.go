@@ -1,0 +1,97 @@
+package introspect
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/sallyport/sallyport/internal/fetch"
+	"github.com/sallyport/sallyport/internal/jws"
+	"github.com/sallyport/sallyport/internal/strictjson"
+)
+
+// ask makes one request (RFC 7662, section 2.1), and says how the endpoint did. The
+// error has nothing of the token, and wraps nothing: a transport's error must not
+// turn "can't tell" into another outcome.
+func (c *Client) ask(ctx context.Context, token string) (Answer, health, error) {
+	form := url.Values{"token": {token}, "token_type_hint": {"access_token"}}.Encode()
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, c.endpoint, strings.NewReader(form))
+	if err != nil {
+		return Answer{}, unknown, errors.New("introspect: the request can't be made")
+	}
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	r.Header.Set("Accept", "application/json")
+	if c.authorize == nil {
+		r.Header.Set("Authorization", c.authorization)
+	} else if err := c.authorize(r); err != nil {
+		return Answer{}, unknown, fmt.Errorf("introspect: the request can't be authorized: %v", err)
+	}
+	reply, err := c.fetch.Do(ctx, r)
+	switch {
+	case errors.Is(err, fetch.ErrTooLarge):
+		return Answer{}, unknown, fmt.Errorf("introspect: %v", err)
+	case err != nil:
+		return Answer{}, failed, fmt.Errorf("introspect: %v", err)
+	case reply.Status != http.StatusOK:
+		return Answer{}, healthOf(reply.Status), fmt.Errorf("introspect: the endpoint answered with status %d", reply.Status)
+	case !fetch.IsJSON(reply.Header):
+		return Answer{}, failed, errors.New("introspect: the answer is not of a JSON media type")
+	}
+	a, err := readAnswer(reply.Body)
+	if err != nil {
+		return Answer{}, unknown, fmt.Errorf("introspect: %v", err)
+	}
+	return a, works, nil
+}
+
+// healthOf tells a status that says something of the endpoint from one that may be
+// about the one token: whoever sends tokens must not be able to stop the endpoint
+// being asked about others.
+func healthOf(status int) health {
+	switch status {
+	case http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity:
+		return unknown
+	}
+	return failed
+}
+
+// readAnswer reads what RFC 7662, section 2.2, says: an object that has "active",
+// true or false and nothing that only looks like it. Of a token that is not active
+// nothing else is read, or kept.
+func readAnswer(body []byte) (Answer, error) {
+	cursor, err := strictjson.Read(body, jws.ClaimLimits)
+	if err != nil {
+		return Answer{}, fmt.Errorf("the answer is refused: %v", err)
+	}
+	if cursor.Kind() != strictjson.Map {
+		return Answer{}, errors.New("the answer is not a JSON object")
+	}
+	var a Answer
+	decided, dated := false, true
+	for more := cursor.Enter(); more; more = cursor.More() {
+		name, value := jws.MemberName(cursor.Name()), cursor.Value()
+		switch string(name) {
+		case "active":
+			if value.Kind != strictjson.Bool {
+				return Answer{}, errors.New(`the "active" of the answer is not true or false`)
+			}
+			decided, a.Active = true, value.Raw[0] == 't'
+		case "exp":
+			a.Expires, dated = jws.NumericDate(value)
+		}
+	}
+	switch {
+	case !decided:
+		return Answer{}, errors.New(`the answer has no "active"`)
+	case !a.Active:
+		return Answer{}, nil
+	case !dated:
+		return Answer{}, errors.New(`the "exp" of the answer is not a date`)
+	}
+	a.Claims = bytes.Clone(body)
+	return a, nil
+}
