@@ -1,5 +1,5 @@
 # Every target works on every module of the repository.
-MODULES := $(patsubst %/,%,$(dir $(shell find . -name go.mod -not -path './.*')))
+MODULES := $(patsubst %/,%,$(dir $(shell find . -name go.mod -not -path './.*' -not -path '*/node_modules/*')))
 GO      ?= go
 BIN     := $(CURDIR)/.bin
 
