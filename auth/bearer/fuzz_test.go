@@ -95,7 +95,10 @@ func FuzzAuthenticate(f *testing.F) {
 // Signed claims of any shape give a whole identity or none: the issuer, one of
 // the audiences, a subject and a time to come are always there.
 func FuzzClaims(f *testing.F) {
-	a := newAuthenticator(f, func(c *bearer.Config) { c.Types = []string{"at+jwt", "JWT", ""} })
+	a := newAuthenticator(f, func(c *bearer.Config) {
+		c.Types, c.RolesClaim, c.ScopeClaim, c.ClientClaim = []string{"at+jwt", "JWT", ""}, "/access/roles", "scp", "azp"
+	})
+	f.Add(goodClaims().with("exp", 253402300799, "scope", nil, "scp", []string{"a"}, "azp", "x", "access", map[string]any{"roles": []string{"r"}}).String())
 	f.Add(goodClaims().with("exp", 253402300799).String())
 	for _, s := range []string{
 		`{"iss":"` + testIssuer + `","sub":"a","aud":["x","` + testAudience + `"],"exp":2e10,"roles":"x","amr":["a"],"auth_time":1.5}`,
