@@ -9,8 +9,8 @@
 //
 // Everything is denied that no rule allows: a door without rules can't be made,
 // a request without an identity never reaches a rule, and a rule that could not
-// decide is a 503. What may be made of rules is [Role], [Scope], [All], [Any], [Not], [Func] and
-// role hierarchies by [NewRoles].
+// decide is a 503. Rules are made by [Role], [Scope], [ACR], [MaxAge], [All], [Any],
+// [Not], [Func] and, for role hierarchies, [NewRoles].
 package authz
 
 import (
