@@ -404,6 +404,7 @@ func TestWaitersLeaveWithTheirContext(t *testing.T) {
 		var wg sync.WaitGroup
 		wg.Go(func() { ask(t, c, "first") })
 		synctest.Wait()
+		before := runtime.NumGoroutine()
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer cancel()
 		for i := range 8 {
@@ -414,15 +415,14 @@ func TestWaitersLeaveWithTheirContext(t *testing.T) {
 				}
 			})
 		}
-		before := runtime.NumGoroutine()
 		synctest.Wait()
 		if flights, _ := introspect.Leftover(c); flights != 9 {
 			t.Errorf("%d requests are known, want 9", flights)
 		}
 		time.Sleep(200 * time.Millisecond)
 		synctest.Wait()
-		if n := before - runtime.NumGoroutine(); n != 8 {
-			t.Errorf("%d goroutines have ended, want 8: the others wait on", n)
+		if n := runtime.NumGoroutine() - before; n > 0 {
+			t.Errorf("%d goroutines wait on", n)
 		}
 		if flights, _ := introspect.Leftover(c); flights != 1 {
 			t.Errorf("%d requests are known after the waiters have left, want 1", flights)
