@@ -116,13 +116,17 @@ func (c *cache) find(token string) (*verified, uint64) {
 	}
 	c.start()
 	hash := maphash.String(c.seed, token)
+	return c.at(hash, token), hash
+}
+
+func (c *cache) at(hash uint64, token string) *verified {
 	set := c.set(hash)
 	for i := range set {
 		if e := set[i].Load(); e != nil && e.hash == hash && e.token == token {
-			return e.verified, hash
+			return e.verified
 		}
 	}
-	return nil, hash
+	return nil
 }
 
 // add keeps t, which token was verified to be. It takes the place of the same

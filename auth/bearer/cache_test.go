@@ -409,3 +409,33 @@ func TestCVE_2026_49998_CacheOfJoinedIssuers(t *testing.T) {
 	wg.Wait()
 	known(t, a, 2)
 }
+
+// Two tokens of one hash are two tokens.
+func TestCacheOfOneHash(t *testing.T) {
+	a := newAuthenticator(t)
+	good := mint(t, hsKey(), goodClaims())
+	accept(t, a, good)
+	forged := good[:len(good)-8] + "AAAAAAAA"
+	if bearer.FoundByHashOf(a, good, good) != true || bearer.FoundByHashOf(a, good, forged) != false {
+		t.Error("a token is found by its hash alone")
+	}
+}
+
+// A clock that is set back makes a token that is kept one of the future again.
+func TestATokenThatIsKeptAndTheClockSetBack(t *testing.T) {
+	a := newAuthenticator(t)
+	now := time.Now()
+	for name, c := range map[string]claims{
+		"nbf": goodClaims().with("nbf", now.Unix(), "iat", now.Unix()-3600),
+		"iat": goodClaims().with("iat", now.Unix()),
+	} {
+		token := mint(t, hsKey(), c)
+		accept(t, a, token)
+		for back, want := range map[time.Duration]string{0: "", 20 * time.Second: "verify again", 40 * time.Second: "not valid yet"} {
+			err := bearer.StillGood(a, token, time.Now().Add(-back))
+			if (want == "") != (err == nil) || err != nil && !strings.Contains(err.Error(), want) {
+				t.Errorf("%s, %v back: got %v, want %q", name, back, err, want)
+			}
+		}
+	}
+}

@@ -3,6 +3,7 @@ package bearer
 import (
 	"bytes"
 	"context"
+	"time"
 
 	"github.com/sallyport/sallyport/auth/jwk"
 	"github.com/sallyport/sallyport/internal/jws"
@@ -60,4 +61,17 @@ func ScratchIsClear(a *Authenticator) (isClear, ok bool) {
 	}
 	b := s.Buffer()
 	return bytes.Equal(b, make([]byte, len(b))), true
+}
+
+// FoundByHashOf reports whether token is found in the place, and by the hash, of
+// another that is kept.
+func FoundByHashOf(a *Authenticator, kept, token string) bool {
+	t, hash := a.known.find(kept)
+	return t != nil && a.known.at(hash, token) != nil
+}
+
+// StillGood returns what is said at a time of a token that is kept.
+func StillGood(a *Authenticator, token string, now time.Time) error {
+	t, _ := a.known.find(token)
+	return t.still(context.Background(), now)
 }

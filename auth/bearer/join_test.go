@@ -159,3 +159,33 @@ func TestJoinChallenge(t *testing.T) {
 		t.Errorf("got %d %s, want one challenge, of the first realm", w.Code, got)
 	}
 }
+
+// Joined doors have one memory of proofs and one place for tokens, so settings that
+// can't both hold are an error.
+func TestJoinOfDifferentSettings(t *testing.T) {
+	other := func(c *bearer.Config) { c.Issuer = "https://other.example.com" }
+	proofs := newDPoP(t)
+	for _, tt := range []struct {
+		name     string
+		one, two func(*bearer.Config)
+		want     string // "" is no error
+	}{
+		{"two DPoP verifiers", func(c *bearer.Config) { c.DPoP = newDPoP(t) }, func(c *bearer.Config) { c.DPoP = newDPoP(t) }, "DPoP"},
+		{"one DPoP verifier", func(c *bearer.Config) { c.DPoP = proofs }, func(c *bearer.Config) { c.DPoP = proofs }, ""},
+		{"one with DPoP", func(*bearer.Config) {}, func(c *bearer.Config) { c.DPoP = proofs }, ""},
+		{"one with a cookie", func(c *bearer.Config) { c.Cookie.Name = testCookie }, func(*bearer.Config) {}, "Cookies"},
+		{"two cookies", func(c *bearer.Config) { c.Cookie.Name = testCookie }, func(c *bearer.Config) { c.Cookie.Name = testCookie + "2" }, "Cookies"},
+		{"one cookie", func(c *bearer.Config) { c.Cookie.Name = testCookie }, func(c *bearer.Config) { c.Cookie.Name = testCookie }, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			a, err := bearer.Join(newAuthenticator(t, tt.one), newAuthenticator(t, other, tt.two))
+			if (tt.want == "") != (err == nil) || err != nil && (a != nil || !strings.Contains(err.Error(), tt.want)) {
+				t.Errorf("got %v, %v, want %q", a, err, tt.want)
+			}
+		})
+	}
+	// Each issuer's own rules hold: one needs bound tokens, the other doesn't.
+	a := join(t, newAuthenticator(t, func(c *bearer.Config) { c.DPoP, c.RequireDPoP = proofs, true }), newAuthenticator(t, other))
+	refuse(t, a, mint(t, hsKey(), goodClaims()), "not bound")
+	accept(t, a, mint(t, hsKey(), goodClaims().with("iss", "https://other.example.com")))
+}
