@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"fmt"
+	"io"
 	"sync"
 	"time"
 )
@@ -14,7 +16,8 @@ const (
 )
 
 // MemoryReplays is a [Replays] in memory, for one process: what it knows is lost
-// with it, and not shared. It keeps a hash of each key until the key's time. It is
+// with it, and not shared. It keeps a hash of each key until the key's time by the
+// wall clock, and drops what has ended a few at a time when more comes in. It is
 // safe for concurrent use and has no goroutine.
 type MemoryReplays struct {
 	max  int
@@ -23,21 +26,23 @@ type MemoryReplays struct {
 }
 
 // NewMemoryReplays returns a store of at most max keys at a time; 0 or less means
-// 100,000, some 20 MB. One that is full refuses new keys by an error, since to
+// 100,000, some 15 MB. One that is full refuses new keys by an error, since to
 // forget a key that counts would let it in again.
 func NewMemoryReplays(max int) *MemoryReplays {
 	if max <= 0 {
 		max = defaultReplays
 	}
-	return &MemoryReplays{max: max, used: expiring[struct{}]{entries: make(map[[32]byte]*lasting[struct{}])}}
+	return &MemoryReplays{max: max, used: newExpiring[struct{}]()}
 }
 
 // String tells nothing of the keys.
 func (m *MemoryReplays) String() string { return "auth.MemoryReplays" }
 
+// Format writes String whatever the verb.
+func (m *MemoryReplays) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, m.String()) }
+
 // Use implements [Replays]. It returns an error for a key of more than 512 bytes,
-// if the store is full, and if ctx has ended. A key whose time has passed already
-// counts as used: nothing is remembered of it.
+// if the store is full, and if ctx has ended.
 func (m *MemoryReplays) Use(ctx context.Context, key string, until time.Time) (bool, error) {
 	if err := ctx.Err(); err != nil {
 		return false, err

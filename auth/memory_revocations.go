@@ -5,6 +5,8 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
+	"fmt"
+	"io"
 	"sync"
 	"time"
 )
@@ -14,29 +16,33 @@ const defaultRevocations = 1_000_000
 // MemoryRevocations is a [Revocations] in memory, for one process: a restart
 // forgets what was revoked, and other processes don't know. Then only the lifetime
 // of the tokens bounds the damage, so keep it short, or use a store that lasts. It
-// keeps hashes, each until its time, is safe for concurrent use and has no
+// keeps hashes, each until its time by the wall clock, and drops what has ended a
+// few at a time when more is revoked. It is safe for concurrent use and has no
 // goroutine.
 type MemoryRevocations struct {
 	max     int
 	mu      sync.RWMutex
-	revoked expiring[time.Time] // the NotBefore of subjects
+	revoked expiring[int64] // the NotBefore of subjects, in milliseconds
 }
 
 // NewMemoryRevocations returns a store of at most max revocations at a time; 0 or
-// less means 1,000,000, some 250 MB. One that is full refuses more by an error.
+// less means 1,000,000, some 150 MB. One that is full refuses more by an error.
 func NewMemoryRevocations(max int) *MemoryRevocations {
 	if max <= 0 {
 		max = defaultRevocations
 	}
-	return &MemoryRevocations{max: max, revoked: expiring[time.Time]{entries: make(map[[32]byte]*lasting[time.Time])}}
+	return &MemoryRevocations{max: max, revoked: newExpiring[int64]()}
 }
 
 // String tells nothing of what was revoked.
 func (m *MemoryRevocations) String() string { return "auth.MemoryRevocations" }
 
-// Revoke implements [Revocations]. It returns an error if r has no Issuer, or not
-// exactly one of TokenID, SessionID and Subject, or Subject without NotBefore, if
-// the store is full, and if ctx has ended. What ended before now needs no memory.
+// Format writes String whatever the verb.
+func (m *MemoryRevocations) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, m.String()) }
+
+// Revoke implements [Revocations]. It returns an error if r does not pass
+// [Revocation.Check], if the store is full, and if ctx has ended. What ended before
+// now needs no memory.
 func (m *MemoryRevocations) Revoke(ctx context.Context, r Revocation) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -44,23 +50,25 @@ func (m *MemoryRevocations) Revoke(ctx context.Context, r Revocation) error {
 	if err := r.Check(); err != nil {
 		return err
 	}
+	kind, name := r.named()
+	key := revocationKey(kind, r.Issuer, name)
+	notBefore := milliseconds(r.NotBefore)
 	now := time.Now()
+
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.revoked.expire(now)
 	if !r.Until.After(now) {
 		return nil
 	}
-	kind, name := r.named()
-	key := revocationKey(kind, r.Issuer, name)
 	before, known := m.revoked.get(key, now)
-	if !known && len(m.revoked.entries) >= m.max {
+	switch {
+	case known:
+		notBefore = max(notBefore, before)
+	case len(m.revoked.entries) >= m.max:
 		return errors.New("auth: MemoryRevocations: the store is full")
 	}
-	if known && before.After(r.NotBefore) {
-		r.NotBefore = before
-	}
-	m.revoked.set(key, r.NotBefore, r.Until)
+	m.revoked.set(key, notBefore, r.Until)
 	return nil
 }
 
@@ -70,11 +78,6 @@ func (m *MemoryRevocations) Revoked(ctx context.Context, t TokenInfo) (bool, err
 		return false, err
 	}
 	now := time.Now()
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	if len(m.revoked.entries) == 0 {
-		return false, nil
-	}
 	for _, one := range [...]struct {
 		kind byte
 		name string
@@ -82,12 +85,18 @@ func (m *MemoryRevocations) Revoked(ctx context.Context, t TokenInfo) (bool, err
 		if one.name == "" {
 			continue
 		}
-		notBefore, ok := m.revoked.get(revocationKey(one.kind, t.Issuer, one.name), now)
-		if ok && (one.kind != revokedSubject || t.IssuedAt.Before(notBefore)) {
+		notBefore, ok := m.find(revocationKey(one.kind, t.Issuer, one.name), now)
+		if ok && (one.kind != revokedSubject || t.IssuedAt.Before(time.UnixMilli(notBefore))) {
 			return true, nil
 		}
 	}
 	return false, nil
+}
+
+func (m *MemoryRevocations) find(key [32]byte, now time.Time) (notBefore int64, ok bool) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.revoked.get(key, now)
 }
 
 // The kinds of revocations, which keep a session from being taken for a token of

@@ -8,14 +8,15 @@ import (
 
 // Revocations is a store of what was revoked before it expired: tokens, sessions,
 // and all tokens of a subject that were issued before some time. The bearer door
-// asks it, the token endpoint writes to it. It must be safe for concurrent use.
+// asks it, the token endpoint writes to it. It must be safe for concurrent use and
+// pass storetest.RunRevocations.
 type Revocations interface {
 	// Revoke remembers r until r.Until, or longer. When it returns nil, every
 	// later call of Revoked sees it, on each machine that shares the store, and a
 	// restart does not undo it where the store survives one. Of several
 	// revocations of one subject the latest NotBefore counts, whatever the order
-	// they come in. Revoke returns an error, and remembers nothing, if r does not
-	// name exactly one of a token, a session and a subject.
+	// they come in; a store may round it up to the next millisecond. Revoke returns
+	// an error, and remembers nothing, if r does not pass Revocation.Check.
 	Revoke(ctx context.Context, r Revocation) error
 
 	// Revoked reports whether the token, its session, or all tokens of its
@@ -34,13 +35,17 @@ type Revocation struct {
 	Subject   string // the "sub" of all the tokens
 	// NotBefore goes with Subject: its tokens are revoked whose "iat" is before
 	// it, or that have none. As "iat" is in whole seconds, a token that is issued
-	// after NotBefore but within the same second is revoked too.
+	// after NotBefore but within the same second is revoked too. Where the clock of
+	// the issuer may be ahead, NotBefore should be later by as much.
 	NotBefore time.Time
-	Until     time.Time // when the last such token has expired, leeway included
+	// Until is when the last such token has expired, leeway included. Nothing need
+	// be remembered after it.
+	Until time.Time
 }
 
-// Check returns an error if r has no Issuer, or not exactly one of TokenID, SessionID
-// and Subject, or if Subject and NotBefore are not set together. Stores call it.
+// Check returns an error if r has no Issuer or no Until, or not exactly one of
+// TokenID, SessionID and Subject, or if Subject and NotBefore are not set together.
+// Stores call it.
 func (r Revocation) Check() error {
 	named := 0
 	for _, name := range []string{r.TokenID, r.SessionID, r.Subject} {
@@ -55,6 +60,8 @@ func (r Revocation) Check() error {
 		return errors.New("auth: Revocation needs exactly one of TokenID, SessionID and Subject")
 	case (r.Subject != "") == r.NotBefore.IsZero():
 		return errors.New("auth: Revocation.NotBefore goes with Subject")
+	case r.Until.IsZero():
+		return errors.New("auth: Revocation.Until is not set")
 	}
 	return nil
 }
@@ -71,12 +78,13 @@ type TokenInfo struct {
 
 // Replays is a store of what may be used only once within some time: the "jti" of
 // DPoP proofs (RFC 9449, section 11.1) and of client assertions (RFC 7523, section
-// 3). It must be safe for concurrent use.
+// 3). It must be safe for concurrent use and pass storetest.RunReplays.
 type Replays interface {
 	// Use records key until the time given, or longer, and reports whether it is
 	// the first use. Of any number of concurrent calls with one key, on all
 	// machines that share the store, exactly one gets true. An error means that
 	// the store could not tell, or is full: then the use must not be accepted.
-	// The key is at most 512 bytes of any value.
+	// Nothing is a first use when the time given has passed. The key is at most 512
+	// bytes of any value; for a longer one Use returns an error.
 	Use(ctx context.Context, key string, until time.Time) (first bool, err error)
 }

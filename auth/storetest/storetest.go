@@ -1,5 +1,7 @@
-// Package storetest checks that a store of accounts does what auth.Users asks of
-// it. Call [Run] in the tests of a store, under the race detector:
+// Package storetest checks that stores do what package auth asks of them: [Run]
+// those of accounts, auth.Users, [RunRevocations] those of auth.Revocations and
+// [RunReplays] those of auth.Replays. Call them in the tests of a store, under the
+// race detector:
 //
 //	func TestUsers(t *testing.T) {
 //		storetest.Run(t, func(t *testing.T, users ...auth.User) auth.Users {
@@ -30,7 +32,15 @@ type Open = func(t *testing.T, users ...auth.User) auth.Users
 //
 // A store may compare names without regard to case, or in another way that suits
 // it: the rules give names that differ in more than that.
-func Run(t *testing.T, open Open) {
+func Run(t *testing.T, open Open) { run(t, rules, open) }
+
+// A rule is one thing that every store does, and why.
+type rule[O any] struct {
+	name, why string
+	check     func(t *testing.T, open O)
+}
+
+func run[O any](t *testing.T, rules []rule[O], open O) {
 	for _, r := range rules {
 		t.Run(r.name, func(t *testing.T) {
 			defer func() {
@@ -43,13 +53,7 @@ func Run(t *testing.T, open Open) {
 	}
 }
 
-// A rule is one thing that every store does, and why.
-type rule struct {
-	name, why string
-	check     func(t *testing.T, open Open)
-}
-
-var rules = []rule{
+var rules = []rule[Open]{
 	{"found", "all fields come back as they were stored", func(t *testing.T, open Open) {
 		ada, bob := user("ada"), user("bob")
 		bob.PasswordHash, bob.Version, bob.Roles, bob.Scopes = "", 0, nil, nil

@@ -22,10 +22,10 @@ func Faulty(t *testing.T) {
 
 // Catches runs the test of the given name in a process of its own, and checks
 // that in the subtest of each fault the named rules of the suite fail: a suite
-// that finds no fault proves nothing.
+// that finds no fault proves nothing. Subtests whose rules wait may be parallel.
 func Catches(t *testing.T, test string, rules map[string][]string) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+test+"$", "-test.v") //nolint:gosec // this very binary
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+test+"$", "-test.v", "-test.parallel=64") //nolint:gosec // this very binary
 	cmd.Env = append(os.Environ(), childVariable+"=1")
 	out, err := cmd.CombinedOutput()
 	if err == nil {
