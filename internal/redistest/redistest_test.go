@@ -1,0 +1,65 @@
+package redistest_test
+
+import (
+	"net"
+	"strings"
+	"testing"
+
+	"github.com/sallyport/sallyport/internal/redistest"
+)
+
+func TestStart(t *testing.T) {
+	a, b := redistest.Start(t), redistest.Start(t, "--maxmemory", "2mb")
+	if got := b.Do("CONFIG", "GET", "maxmemory"); got != "maxmemory\n2097152" {
+		t.Errorf("got %q, want the maxmemory that was given", got)
+	}
+	a.Do("SET", "k", "v\r\n")
+	if got := a.Do("GET", "k"); got != "v\r\n" {
+		t.Errorf("got %q, want what was set", got)
+	}
+	if got := b.Do("GET", "k"); got != "" {
+		t.Errorf("another server: got %q, want nothing", got)
+	}
+	a.Restart()
+	if got := a.Do("GET", "k"); got != "" {
+		t.Errorf("after a restart: got %q, want nothing", got)
+	}
+}
+
+func TestRestartWithPersistence(t *testing.T) {
+	s := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
+	s.Do("SET", "k", "v")
+	s.Stop()
+	if conn, err := net.Dial("tcp", s.Addr); err == nil {
+		conn.Close()
+		t.Error("a stopped server still listens")
+	}
+	s.Restart()
+	if got := s.Do("GET", "k"); got != "v" {
+		t.Errorf("got %q, want what was written to disk", got)
+	}
+}
+
+func TestStartStopsWithTheTest(t *testing.T) {
+	var addr string
+	t.Run("inner", func(t *testing.T) { addr = redistest.Start(t).Addr })
+	if addr == "" {
+		t.Skip("the inner test was skipped")
+	}
+	if conn, err := net.Dial("tcp", addr); err == nil {
+		conn.Close()
+		t.Error("the server still listens")
+	}
+}
+
+func TestStartCluster(t *testing.T) {
+	nodes := redistest.StartCluster(t)
+	if len(nodes) != 3 {
+		t.Fatalf("got %d nodes, want 3", len(nodes))
+	}
+	for _, node := range nodes {
+		if lines := strings.Split(strings.TrimSpace(node.Do("CLUSTER", "NODES")), "\n"); len(lines) != 3 {
+			t.Errorf("got %q, want 3 nodes", lines)
+		}
+	}
+}
