@@ -38,12 +38,17 @@ func (s *Server) authenticate(ctx context.Context, q *request) error {
 			return serverError(fmt.Errorf("oauth: client %q: %w", id, err))
 		}
 	}
+	if q.assertion != nil {
+		return s.authenticateByAssertion(ctx, q, c, known)
+	}
 	right := c.hasSecret(q.secret, s.decoy.SecretHash)
 	switch {
 	case !known:
 		return s.invalidClient("unknown client")
 	case c.Public && q.secret != "":
 		return s.invalidClient("a public client sent a secret")
+	case c.hasKeys():
+		return s.invalidClient("a client with keys sent no assertion")
 	case c.Public:
 	case q.id == "":
 		return s.invalidClient("the default client is not public")
@@ -56,21 +61,62 @@ func (s *Server) authenticate(ctx context.Context, q *request) error {
 	return nil
 }
 
+// authenticateByAssertion is authenticate for a client that sent one. A signature is
+// verified also where there is nobody whose it could be.
+func (s *Server) authenticateByAssertion(ctx context.Context, q *request, c Client, known bool) error {
+	keys := c.Keys
+	if !known || !c.hasKeys() {
+		keys = s.decoyKeys
+	}
+	reason, err := s.verifyAssertion(ctx, q.assertion, keys)
+	switch {
+	case err != nil:
+		return unavailable(err)
+	case !known:
+		return s.invalidClient("unknown client")
+	case !c.hasKeys():
+		return s.invalidClient("the client has no keys for assertions")
+	case reason != "":
+		return s.invalidClient(reason)
+	}
+	first, err := s.useAssertion(ctx, q.assertion)
+	if err != nil {
+		return unavailable(err)
+	}
+	if !first {
+		return s.invalidClient("the client assertion has been used before")
+	}
+	q.client = c
+	return nil
+}
+
 // readClient takes the client's credentials from the Authorization field
-// (client_secret_basic) or from the form (client_secret_post), never from both
-// (RFC 6749, section 2.3).
+// (client_secret_basic), from the form (client_secret_post) or from an assertion
+// (private_key_jwt), never from two of them (RFC 6749, section 2.3).
 func (s *Server) readClient(r *http.Request, q *request) error {
 	id, secret, err := s.basicCredentials(r)
 	if err != nil {
 		return err
 	}
 	f := &q.form
-	assertion := f.assertion != "" || f.assertionType != ""
+	asserted := f.assertion != "" || f.assertionType != ""
 	switch {
-	case id != "" && (f.clientSecret != "" || assertion), f.clientSecret != "" && assertion:
+	case id != "" && (f.clientSecret != "" || asserted), f.clientSecret != "" && asserted:
 		return invalidRequest("The client authenticates in more than one way.")
-	case assertion:
-		return s.invalidClient("client assertions are not supported")
+	case asserted && (f.assertion == "" || f.assertionType == ""):
+		return invalidRequest("There is a client_assertion without its client_assertion_type, or the other way round.")
+	case asserted && f.assertionType != assertionType:
+		return s.invalidClient("unknown type of client assertion")
+	case asserted:
+		a, err := readAssertion(f.assertion)
+		if err != nil {
+			return s.invalidClient(err.Error())
+		}
+		if f.clientID != "" && f.clientID != a.client { // RFC 7521, section 4.2
+			return invalidRequest("The client_id parameter and the client_assertion name two clients.")
+		}
+		q.id, q.assertion = a.client, a
+		return nil
 	case id != "" && f.clientID != "" && f.clientID != id:
 		return invalidRequest("The client_id parameter and the Authorization field name two clients.")
 	case id != "":

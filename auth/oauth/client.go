@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"github.com/sallyport/sallyport/auth"
+	"github.com/sallyport/sallyport/auth/jwk"
 	"github.com/sallyport/sallyport/internal/grammar"
 )
 
@@ -45,6 +46,10 @@ type Client struct {
 	// OldSecretHash is taken as well as SecretHash, while a secret is changed.
 	// Empty at other times.
 	OldSecretHash string `json:"-"`
+	// Keys are the client's public keys, for a client that proves itself by signing
+	// (private_key_jwt, RFC 7523) instead of by a secret, which it has not then: its
+	// jwks_uri by jwk.Remote, or jwk.Static.
+	Keys jwk.Set `json:"-"`
 
 	// Grants are the grants that the client may use, of those that the server
 	// offers. There is no default.
@@ -52,6 +57,14 @@ type Client struct {
 	// Scopes are what the client may be granted (RFC 6749, section 3.3): for
 	// itself, or of what its user may have.
 	Scopes []string
+
+	// RequireDPoP refuses a token to a request without a DPoP proof, so that the
+	// client gets tokens that are bound to a key only (RFC 9449). It needs
+	// Config.DPoP.
+	RequireDPoP bool
+	// Introspects says that the client is an API which may be told about every access
+	// token for the server's Audience, not just its own. A public client can't be.
+	Introspects bool
 
 	allScopes bool // may have each scope of its user
 }
@@ -133,7 +146,7 @@ func (o ownClient) Client(_ context.Context, id string) (Client, error) {
 	if id != string(o) {
 		return Client{}, auth.ErrNotFound
 	}
-	return Client{ID: id, Public: true, Grants: []Grant{Password}, allScopes: true}, nil
+	return Client{ID: id, Public: true, Grants: []Grant{Password, RefreshToken}, allScopes: true}, nil
 }
 
 // check returns an error, which begins with the name of the field, if c can't
@@ -144,8 +157,14 @@ func (c Client) check() error {
 		return errors.New("Client.ID must be 1 to 248 printable ASCII characters")
 	case c.Public && (c.SecretHash != "" || c.OldSecretHash != ""):
 		return errors.New("Client.SecretHash is set, but the client is Public")
-	case !c.Public && c.SecretHash == "":
-		return errors.New("Client.SecretHash is empty, but the client is not Public")
+	case c.Keys != nil && !c.hasKeys():
+		return errors.New("Client.Keys holds a nil")
+	case c.hasKeys() && (c.Public || c.SecretHash != "" || c.OldSecretHash != ""):
+		return errors.New("Client.Keys is set, but the client is Public or has a SecretHash")
+	case !c.Public && c.SecretHash == "" && !c.hasKeys():
+		return errors.New("Client.SecretHash is empty, but the client is not Public and has no Keys")
+	case c.Public && c.Introspects:
+		return errors.New("Client.Introspects is set, but the client is Public")
 	case c.Public && slices.Contains(c.Grants, ClientCredentials):
 		return errors.New("Client.Grants has ClientCredentials, but the client is Public")
 	}

@@ -174,5 +174,5 @@ func ExampleNewMemoryClients() {
 	fmt.Println(err)
 	// Output:
 	// oauth.Client(billing) [client_credentials] <nil> 43
-	// oauth: client 0: Client.SecretHash is empty, but the client is not Public
+	// oauth: client 0: Client.SecretHash is empty, but the client is not Public and has no Keys
 }

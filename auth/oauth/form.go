@@ -25,8 +25,10 @@ const (
 type form struct {
 	grantType, scope         string
 	username, password       string
+	refreshToken             string
 	clientID, clientSecret   string
-	assertion, assertionType string // known in order to be refused: RFC 7521, section 4.2
+	assertion, assertionType string // RFC 7521, section 4.2
+	token                    string // of the endpoints for revocation and introspection
 }
 
 func (f *form) parameter(name string) *string {
@@ -39,6 +41,10 @@ func (f *form) parameter(name string) *string {
 		return &f.username
 	case "password":
 		return &f.password
+	case "refresh_token":
+		return &f.refreshToken
+	case "token":
+		return &f.token
 	case "client_id":
 		return &f.clientID
 	case "client_secret":
@@ -51,8 +57,25 @@ func (f *form) parameter(name string) *string {
 	return nil
 }
 
-// read reads r into q, as far as that can be done without knowing anyone.
+// read reads a token request into q, as far as that can be done without knowing
+// anyone.
 func (s *Server) read(w http.ResponseWriter, r *http.Request, q *request) error {
+	if err := s.readForm(w, r, q); err != nil {
+		return err
+	}
+	if q.form.grantType == "" {
+		return invalidRequest("The grant_type parameter is missing.")
+	}
+	if q.form.scope != "" {
+		if q.asked = parseScope(q.form.scope); q.asked == nil {
+			return scopeRefused("malformed scope")
+		}
+	}
+	return nil
+}
+
+// readForm reads the parameters of a request, and who its client says it is.
+func (s *Server) readForm(w http.ResponseWriter, r *http.Request, q *request) error {
 	if r.Method != http.MethodPost {
 		return methodNotAllowed()
 	}
@@ -76,18 +99,7 @@ func (s *Server) read(w http.ResponseWriter, r *http.Request, q *request) error 
 	if q.form, err = parseForm(encoded); err != nil {
 		return err
 	}
-	if err := s.readClient(r, q); err != nil {
-		return err
-	}
-	if q.form.grantType == "" {
-		return invalidRequest("The grant_type parameter is missing.")
-	}
-	if q.form.scope != "" {
-		if q.asked = parseScope(q.form.scope); q.asked == nil {
-			return scopeRefused("malformed scope")
-		}
-	}
-	return nil
+	return s.readClient(r, q)
 }
 
 // isForm reports whether h describes a form. Other charsets are refused rather
@@ -165,6 +177,8 @@ func parseForm(encoded string) (form, error) {
 	switch {
 	case f.clientID != "" && !isID(f.clientID):
 		return form{}, invalidRequest("The client_id parameter has a character that is not allowed, or is too long.")
+	case !isVisible(f.refreshToken), !isVisible(f.token):
+		return form{}, invalidRequest("A token has a character that is not allowed.")
 	case !isVisible(f.clientSecret):
 		return form{}, invalidRequest("The client_secret parameter has a character that is not allowed.")
 	case !isText(f.username) || len(f.username) > maxName:

@@ -366,7 +366,7 @@ func TestEmptyBasicMeansTheDefaultClient(t *testing.T) {
 	}
 	wantError(t, e.send(request{body: passwordForm("ada", adaPassword), header: http.Header{"Authorization": {"Basic Ong="}}}), 401, "invalid_client")
 	wantError(t, e.post("grant_type=client_credentials"), 400, "unauthorized_client")
-	wantError(t, e.post(passwordForm("ada", adaPassword, "client_assertion=x")), 401, "invalid_client")
+	wantError(t, e.post(passwordForm("ada", adaPassword, "client_assertion=x")), 400, "invalid_request")
 }
 
 // counter counts what is read.

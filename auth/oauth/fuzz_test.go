@@ -14,7 +14,7 @@ func FuzzForm(f *testing.F) {
 	for _, s := range []string{
 		"", "&", "=", "a", "grant_type=password&username=a%40b&password=a+b%2B&scope=", "password=a&password=b", "p%61ssword=a&password=b",
 		"a=%zz", "a=%ff", "a=b;c=d", "username=%00", "client_id=%c3%a4", "client_secret=%7e", "client_assertion=a&client_assertion_type=b",
-		"scope=a+b", strings.Repeat("a&", 70), "\xff=\xff", "x=%ED%A0%80",
+		"scope=a+b", "grant_type=refresh_token&refresh_token=abc", "token=abc&token_type_hint=refresh_token", "refresh_token=%00", strings.Repeat("a&", 70), "\xff=\xff", "x=%ED%A0%80",
 	} {
 		f.Add(s)
 	}
@@ -31,6 +31,7 @@ func FuzzForm(f *testing.F) {
 			"grant_type": got.grantType, "scope": got.scope, "username": got.username, "password": got.password,
 			"client_id": got.clientID, "client_secret": got.clientSecret,
 			"client_assertion": got.assertion, "client_assertion_type": got.assertionType,
+			"refresh_token": got.refreshToken, "token": got.token,
 		} {
 			if !utf8.ValidString(value) {
 				t.Fatalf("%q: %s is not UTF-8: %q", s, name, value)

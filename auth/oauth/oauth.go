@@ -52,7 +52,6 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -60,8 +59,10 @@ import (
 	"time"
 
 	"github.com/sallyport/sallyport/auth"
+	"github.com/sallyport/sallyport/auth/dpop"
 	"github.com/sallyport/sallyport/auth/jwk"
 	"github.com/sallyport/sallyport/auth/password"
+	"github.com/sallyport/sallyport/internal/fetch"
 	"github.com/sallyport/sallyport/internal/isnil"
 	"github.com/sallyport/sallyport/internal/login"
 	"github.com/sallyport/sallyport/internal/quoted"
@@ -143,8 +144,43 @@ type Config struct {
 	// ASCII. The default is "token endpoint".
 	Realm string
 
+	// RefreshTokens keeps refresh tokens, and serves the grant of that name, which
+	// requires it.
+	RefreshTokens RefreshStore
+	// RefreshLifetime is how long after its login a user can go on with refresh
+	// tokens. The default is 90 days, the most 366.
+	RefreshLifetime time.Duration
+	// RefreshIdle is how long a refresh token is good if it is not used. The default is
+	// 14 days, or RefreshLifetime if that is less.
+	RefreshIdle time.Duration
+	// RefreshGrace lets a refresh token be used a second time this long after the
+	// first, for clients whose answer was lost on the way: what the first answer held,
+	// and has not been used, is then void. The default is 0, no grace: a token that
+	// comes twice ends its login. The most is a minute.
+	RefreshGrace time.Duration
+
+	// Revocations makes access tokens end before they expire: with their login, by the
+	// revocation endpoint, and by [Server.RevokeSubject]. Give the bearer door the same
+	// store (bearer.CheckRevocations). If nil, they live until they expire.
+	Revocations auth.Revocations
+	// Replays remembers which client assertions were used. If nil, that is an
+	// auth.MemoryReplays, for one process.
+	Replays auth.Replays
+	// AssertionAudiences are taken for the "aud" of a client assertion besides Issuer:
+	// the URL of the token endpoint, for clients that follow RFC 7523 and not yet what
+	// came after it.
+	AssertionAudiences []string
+
+	// DPoP verifies the proofs of clients that want their tokens bound to a key (RFC
+	// 9449). Share it with the bearer door. If nil, proofs are ignored, and tokens are
+	// bearer tokens, as their "token_type" says.
+	DPoP *dpop.Verifier
+
+	// Endpoints are told by the metadata.
+	Endpoints Endpoints
+
 	// Users, Passwords and Lockout serve the grant Password, which requires the
-	// first two. Share the Hasher with everything else that checks passwords.
+	// first two; RefreshToken looks users up too. Share the Hasher with everything else that checks passwords.
 	Users     auth.Users
 	Passwords *password.Hasher
 	// Lockout counts attempts by the subject of the account, or by the name that
@@ -173,8 +209,18 @@ type Server struct {
 	tls           bool        // the issuer is https
 	warned        atomic.Bool // of plain HTTP
 
-	sign  func(payload []byte) (string, error)
-	decoy Client // stands in where there is no client, so that the work is the same
+	ring               *jwk.Ring
+	refreshing         refresher
+	revocations        auth.Revocations
+	replays            auth.Replays
+	proofs             *dpop.Verifier
+	assertionAudiences []string
+	metadata           []byte
+
+	sign func(payload []byte) (string, error)
+	// These stand in where there is no client, so that the work is the same.
+	decoy     Client
+	decoyKeys jwk.Set
 }
 
 // String returns the issuer.
@@ -219,7 +265,7 @@ func NewServer(cfg Config) (*Server, error) {
 	case !quoted.Valid(cfg.Realm):
 		return nil, errors.New("oauth: Config.Realm must be printable ASCII")
 	}
-	if err := s.checkGrants(); err != nil {
+	if err := s.checkGrants(cfg); err != nil {
 		return nil, err
 	}
 	if err := s.checkClients(); err != nil {
@@ -231,10 +277,49 @@ func NewServer(cfg Config) (*Server, error) {
 	var secret [32]byte
 	_, _ = rand.Read(secret[:]) // never fails: crypto/rand ends the program instead
 	s.decoy = Client{SecretHash: hashSecret(base64.RawURLEncoding.EncodeToString(secret[:]))}
+	if err := s.useStores(cfg); err != nil {
+		return nil, err
+	}
 	return s, nil
 }
 
-func (s *Server) checkGrants() error {
+// useStores settles what is there for tokens after they are issued.
+func (s *Server) useStores(cfg Config) (err error) {
+	switch {
+	case cfg.RefreshTokens != nil && isnil.Value(cfg.RefreshTokens):
+		return errors.New("oauth: Config.RefreshTokens holds a nil")
+	case cfg.Revocations != nil && isnil.Value(cfg.Revocations):
+		return errors.New("oauth: Config.Revocations holds a nil")
+	case cfg.Replays != nil && isnil.Value(cfg.Replays):
+		return errors.New("oauth: Config.Replays holds a nil")
+	}
+	for _, one := range cfg.AssertionAudiences {
+		if one == "" {
+			return errors.New("oauth: Config.AssertionAudiences has an empty one")
+		}
+	}
+	s.revocations, s.replays, s.proofs = cfg.Revocations, cfg.Replays, cfg.DPoP
+	s.assertionAudiences = append([]string{s.issuer}, cfg.AssertionAudiences...)
+	if s.replays == nil {
+		s.replays = auth.NewMemoryReplays(0)
+	}
+	if s.refreshing, err = newRefresher(cfg); err != nil {
+		return fmt.Errorf("oauth: Config.%w", err)
+	}
+	key, err := jwk.Generate("ES256")
+	if err != nil {
+		return fmt.Errorf("oauth: %w", err)
+	}
+	if s.decoyKeys, err = jwk.Static(key); err != nil {
+		return fmt.Errorf("oauth: %w", err)
+	}
+	if err := s.describe(cfg); err != nil {
+		return fmt.Errorf("oauth: Config.%w", err)
+	}
+	return nil
+}
+
+func (s *Server) checkGrants(cfg Config) error {
 	if len(s.grants) == 0 {
 		return errors.New("oauth: Config.Grants is empty: name what the server shall grant")
 	}
@@ -242,6 +327,12 @@ func (s *Server) checkGrants() error {
 		if !g.known() {
 			return fmt.Errorf("oauth: Config.Grants: %q is not supported", g)
 		}
+	}
+	switch refreshes := slices.Contains(s.grants, RefreshToken); {
+	case refreshes && !slices.Contains(s.grants, Password):
+		return errors.New("oauth: Config.Grants has RefreshToken, but not Password, which is where refresh tokens come from")
+	case refreshes && cfg.RefreshTokens == nil:
+		return errors.New("oauth: Config.RefreshTokens is nil, but Config.Grants has RefreshToken")
 	}
 	switch offered := slices.Contains(s.grants, Password); {
 	case offered && isnil.Value(s.logins.Users):
@@ -290,6 +381,7 @@ func (s *Server) useKeys(keys *jwk.Ring) error {
 	if keys == nil {
 		return errors.New("oauth: Config.Keys is nil")
 	}
+	s.ring = keys
 	s.sign = func(payload []byte) (string, error) { return keys.Active().SignCompact(tokenType, payload) }
 	if _, err := s.sign([]byte("{}")); err != nil {
 		return fmt.Errorf("oauth: Config.Keys: the active key can't sign: %w", err)
@@ -315,7 +407,7 @@ func (s *Server) log() *slog.Logger {
 	return slog.Default()
 }
 
-func (g Grant) known() bool { return g == Password || g == ClientCredentials }
+func (g Grant) known() bool { return g == Password || g == ClientCredentials || g == RefreshToken }
 
 // checkIssuer returns an error that goes on after the name of the field.
 func checkIssuer(issuer string, insecure bool) error {
@@ -330,16 +422,8 @@ func checkIssuer(issuer string, insecure bool) error {
 		return errors.New("must not have a user, query or fragment")
 	case u.Scheme == "https":
 		return nil
-	case u.Scheme == "http" && (insecure || isLoopback(u.Hostname())):
+	case u.Scheme == "http" && (insecure || fetch.IsLoopback(u.Hostname())):
 		return nil
 	}
 	return errors.New("must be an https URL (http only for loopback hosts, or with AllowInsecureIssuer)")
-}
-
-func isLoopback(host string) bool {
-	if strings.EqualFold(host, "localhost") {
-		return true
-	}
-	addr, err := netip.ParseAddr(host)
-	return err == nil && addr.IsLoopback()
 }

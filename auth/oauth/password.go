@@ -38,6 +38,8 @@ func (s *Server) password(r *http.Request, q *request) (approval, error) {
 	if v.Rehash {
 		if err := s.logins.Upgrade(ctx, user, given); err != nil {
 			s.log().WarnContext(ctx, "oauth: a password hash could not be upgraded", "subject", user.Subject, "error", err)
+		} else if again, err := s.logins.Users.User(ctx, user.Name); err == nil && again.Subject == user.Subject {
+			user.Version = again.Version // a login must not end by its own upgrade
 		}
 	}
 	if err := checkUser(user); err != nil {
@@ -47,7 +49,9 @@ func (s *Server) password(r *http.Request, q *request) (approval, error) {
 	if !subset(q.asked, allowed) {
 		return approval{}, scopeRefused("the user may not have the scope")
 	}
-	return approval{subject: user.Subject, scopes: choose(q.asked, allowed), roles: user.Roles, authTime: now}, nil
+	a := approval{subject: user.Subject, scopes: choose(q.asked, allowed), roles: user.Roles, authTime: now}
+	s.start(q, &a, user)
+	return a, nil
 }
 
 // checkUser returns an error if a token can't say what the store does of user.

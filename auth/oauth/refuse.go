@@ -18,6 +18,9 @@ const (
 	codeUnauthorizedClient   = "unauthorized_client"
 	codeUnsupportedGrantType = "unsupported_grant_type"
 	codeInvalidScope         = "invalid_scope"
+	codeUnsupportedTokenType = "unsupported_token_type" // RFC 7009, section 2.2.1
+	codeInvalidProof         = "invalid_dpop_proof"     // RFC 9449, section 5
+	codeUseNonce             = "use_dpop_nonce"         // RFC 9449, section 8
 	codeServerError          = "server_error"
 	codeUnavailable          = "temporarily_unavailable"
 )

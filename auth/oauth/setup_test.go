@@ -228,6 +228,7 @@ func wantHeader(t testing.TB, w *httptest.ResponseRecorder, name, want string) {
 // A response is the members of RFC 6749, section 5.1.
 type response struct {
 	AccessToken string  `json:"access_token"`
+	Refresh     string  `json:"refresh_token"`
 	TokenType   string  `json:"token_type"`
 	ExpiresIn   *int64  `json:"expires_in"`
 	Scope       *string `json:"scope"`
@@ -244,7 +245,7 @@ func wantToken(t testing.TB, w *httptest.ResponseRecorder) response {
 	if err := d.Decode(&r); err != nil {
 		t.Fatalf("%v: %s", err, w.Body)
 	}
-	if r.AccessToken == "" || r.TokenType != "Bearer" || r.ExpiresIn == nil || r.Scope != nil && *r.Scope == "" {
+	if r.AccessToken == "" || r.TokenType != "Bearer" && r.TokenType != "DPoP" || r.ExpiresIn == nil || r.Scope != nil && *r.Scope == "" {
 		t.Fatalf("got %s, want access_token, token_type Bearer, expires_in, and scope unless it is empty", w.Body)
 	}
 	return r

@@ -1,17 +1,20 @@
 package oauth
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/sallyport/sallyport/audit"
+	"github.com/sallyport/sallyport/auth"
+	"github.com/sallyport/sallyport/auth/dpop"
 	httperr "github.com/sallyport/sallyport/errors"
 )
 
@@ -42,13 +45,16 @@ func (s *Server) TokenHandler() http.Handler {
 // A request is what is known of a token request so far.
 type request struct {
 	form       form
-	id, secret string // of the client, as it gave them
+	id, secret string     // of the client, as it gave them
+	assertion  *assertion // by which the client proves itself; nil if it gave none
 	grant      Grant
 	asked      []string // scopes; none stands for all that may be had
 
-	client  Client // once it has proved who it is
-	named   string // the id of a client that is known, proved or not
-	subject string // whom the token is for, once that is known
+	client Client // once it has proved who it is
+	named  string // the id of a client that is known, proved or not
+
+	thumbprint string // of the key that the client has proved to have, "" for none
+	subject    string // whom the token is for, once that is known
 }
 
 // An approval is what a grant comes to.
@@ -57,6 +63,12 @@ type approval struct {
 	scopes   []string
 	roles    []string
 	authTime time.Time // zero if no user was authenticated
+
+	session string // the "sid" of a login that can be refreshed, or ""
+	refresh string // its next refresh token, or ""
+	// commit, if not nil, is called once the token is signed, before it is sent: it
+	// makes the refresh token good, or says that there is none to be had.
+	commit func(context.Context) error
 }
 
 // token answers r, or returns the refusal.
@@ -82,9 +94,14 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request, q *request) error
 	if !q.client.mayHave(q.asked) {
 		return scopeRefused("the client may not have the scope")
 	}
+	if err := s.bind(r, q); err != nil {
+		return err
+	}
 	var a approval
 	var err error
 	switch q.grant {
+	case RefreshToken:
+		a, err = s.refresh(r.Context(), q)
 	case ClientCredentials:
 		a = clientCredentials(q)
 	case Password:
@@ -117,6 +134,56 @@ type claims struct {
 	ClientID string   `json:"client_id"`
 	Scope    string   `json:"scope,omitempty"`
 	Roles    []string `json:"roles,omitempty"`
+
+	SessionID    string        `json:"sid,omitempty"`
+	Confirmation *confirmation `json:"cnf,omitempty"`
+}
+
+// confirmation is what a token is bound to (RFC 7800, RFC 9449 section 6.1).
+type confirmation struct {
+	Thumbprint string `json:"jkt"`
+}
+
+// parseClaims reads those of a token whose signature is this server's.
+func parseClaims(payload []byte) (*claims, bool) {
+	c := new(claims)
+	err := json.Unmarshal(payload, c)
+	return c, err == nil
+}
+
+const (
+	typeBearer = "Bearer"
+	typeDPoP   = "DPoP"
+)
+
+// bind reads the proof that the client has a key, for its token to be bound to (RFC
+// 9449, section 5).
+func (s *Server) bind(r *http.Request, q *request) error {
+	if s.proofs == nil {
+		if q.client.RequireDPoP {
+			return serverError(fmt.Errorf("oauth: client %q has RequireDPoP, but Config.DPoP is nil", q.client.ID))
+		}
+		return nil
+	}
+	proof, err := s.proofs.Verify(r, "")
+	switch {
+	case errors.Is(err, dpop.ErrNoProof) && !q.client.RequireDPoP:
+		return nil
+	case errors.Is(err, dpop.ErrNonce):
+		p := refuse(http.StatusBadRequest, codeUseNonce, "The DPoP proof needs the nonce that DPoP-Nonce gives.", audit.LoginFail, err.Error())
+		p.Header.Set("DPoP-Nonce", s.proofs.Nonce())
+		return p
+	case errors.Is(err, auth.ErrInvalid):
+		return invalidProof(err)
+	case err != nil:
+		return unavailable(err)
+	}
+	q.thumbprint = proof.Thumbprint
+	return nil
+}
+
+func invalidProof(reason error) error {
+	return refuse(http.StatusBadRequest, codeInvalidProof, "The DPoP proof is missing, malformed, used or not for this request.", audit.LoginFail, reason.Error())
 }
 
 // issue signs the token and sends it.
@@ -136,6 +203,11 @@ func (s *Server) issue(w http.ResponseWriter, r *http.Request, q *request, a app
 	if !a.authTime.IsZero() {
 		c.AuthTime = a.authTime.Unix()
 	}
+	c.SessionID = a.session
+	kind := typeBearer
+	if q.thumbprint != "" {
+		kind, c.Confirmation = typeDPoP, &confirmation{q.thumbprint}
+	}
 	payload, err := json.Marshal(c)
 	if err != nil {
 		return serverError(err)
@@ -148,10 +220,16 @@ func (s *Server) issue(w http.ResponseWriter, r *http.Request, q *request, a app
 		AccessToken string `json:"access_token"`
 		TokenType   string `json:"token_type"`
 		ExpiresIn   int64  `json:"expires_in"`
+		Refresh     string `json:"refresh_token,omitempty"`
 		Scope       string `json:"scope,omitempty"`
-	}{token, "Bearer", c.Expires - c.IssuedAt, c.Scope})
+	}{token, kind, c.Expires - c.IssuedAt, a.refresh, c.Scope})
 	if err != nil {
 		return serverError(err)
+	}
+	if a.commit != nil {
+		if err := a.commit(r.Context()); err != nil {
+			return err
+		}
 	}
 
 	audit.Record(r, nil, audit.Event{
@@ -159,13 +237,11 @@ func (s *Server) issue(w http.ResponseWriter, r *http.Request, q *request, a app
 		Scheme: string(q.grant), Subject: a.subject, Issuer: s.issuer, ClientID: q.client.ID,
 	})
 
-	h := w.Header()
-	h.Set("Content-Type", "application/json")
-	h.Set("Content-Length", strconv.Itoa(len(body)))
-	h.Set("Cache-Control", "no-store")
-	h.Set("Pragma", "no-cache")
-	h.Set("X-Content-Type-Options", "nosniff")
-	w.WriteHeader(http.StatusOK)
-	_, _ = w.Write(body) // the client is gone: there is nobody to tell
+	if s.proofs != nil {
+		if nonce := s.proofs.Nonce(); nonce != "" { // RFC 9449, section 8.2
+			w.Header().Set("DPoP-Nonce", nonce)
+		}
+	}
+	send(w, body)
 	return nil
 }
