@@ -24,12 +24,27 @@ func (s *Server) IntrospectionHandler() http.Handler {
 	return s.clientHandler(s.introspection)
 }
 
-// An introspection is an answer (RFC 7662, section 2.2).
-type introspection struct {
-	Active bool `json:"active"`
-	*claims
-	TokenType string `json:"token_type,omitempty"`
-}
+// The answers of RFC 7662, section 2.2: about a token that is not active, an access
+// token and a refresh token.
+type (
+	aboutNone struct {
+		Active bool `json:"active"`
+	}
+	aboutAccess struct {
+		Active bool `json:"active"`
+		*claims
+		TokenType string `json:"token_type"`
+	}
+	aboutRefresh struct {
+		Active    bool   `json:"active"`
+		Issuer    string `json:"iss"`
+		Subject   string `json:"sub"`
+		ClientID  string `json:"client_id"`
+		SessionID string `json:"sid"`
+		Scope     string `json:"scope,omitempty"`
+		Expires   int64  `json:"exp"`
+	}
+)
 
 func (s *Server) introspection(w http.ResponseWriter, r *http.Request, q *request) error {
 	if q.client.Public {
@@ -49,23 +64,23 @@ func (s *Server) introspection(w http.ResponseWriter, r *http.Request, q *reques
 	return nil
 }
 
-func (s *Server) introspect(ctx context.Context, q *request) (introspection, error) {
-	inactive, now := introspection{}, time.Now()
+func (s *Server) introspect(ctx context.Context, q *request) (answer any, err error) {
+	inactive, now := aboutNone{}, time.Now()
 	if token, ok := parseRefreshToken(q.form.token); ok && s.refreshing.store != nil {
 		f, err := s.refreshing.store.Family(ctx, token.key())
 		switch {
 		case errors.Is(err, auth.ErrNotFound):
 			return inactive, nil
 		case err != nil:
-			return inactive, storeFailed("the refresh token store", err)
+			return nil, storeFailed("the refresh token store", err)
 		case f.Key != token.key(), f.Issuer != s.issuer, f.ClientID != q.client.ID, f.Revoked,
 			!same(f.Current, token.hash()), !f.Expires.After(now), !f.Ends.After(now):
 			return inactive, nil
 		}
-		return introspection{Active: true, claims: &claims{
-			Issuer: s.issuer, Subject: f.Subject, ClientID: f.ClientID, SessionID: f.SessionID,
+		return aboutRefresh{
+			Active: true, Issuer: s.issuer, Subject: f.Subject, ClientID: f.ClientID, SessionID: f.SessionID,
 			Scope: strings.Join(f.Scopes, " "), Expires: f.Expires.Unix(),
-		}}, nil
+		}, nil
 	}
 	c, ok := s.open(ctx, q.form.token)
 	if !ok || c.Expires <= now.Unix() || c.ClientID != q.client.ID && !q.client.Introspects {
@@ -76,17 +91,17 @@ func (s *Server) introspect(ctx context.Context, q *request) (introspection, err
 			Issuer: s.issuer, ID: c.ID, SessionID: c.SessionID, Subject: c.Subject, IssuedAt: time.Unix(c.IssuedAt, 0),
 		})
 		if err != nil {
-			return inactive, storeFailed("the store of revocations", err)
+			return nil, storeFailed("the store of revocations", err)
 		}
 		if revoked {
 			return inactive, nil
 		}
 	}
-	answer := introspection{Active: true, claims: c, TokenType: typeBearer}
+	kind := typeBearer
 	if c.Confirmation != nil {
-		answer.TokenType = typeDPoP
+		kind = typeDPoP
 	}
-	return answer, nil
+	return aboutAccess{Active: true, claims: c, TokenType: kind}, nil
 }
 
 // send answers with a JSON document that nobody may keep.

@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/sallyport/sallyport/audit"
@@ -129,11 +128,4 @@ func (s *Server) open(ctx context.Context, token string) (*claims, bool) {
 		return nil, false
 	}
 	return c, true
-}
-
-func (c *claims) scopes() []string {
-	if c.Scope == "" {
-		return nil
-	}
-	return strings.Split(c.Scope, " ")
 }
