@@ -44,8 +44,8 @@ fuzz: ## Fuzz every target for FUZZTIME (10s).
 		done; done) || exit 1; done
 
 bench: ## Run the benchmarks ROUNDS (6) times; what it takes over loopback and beside peers is in internal/bench.
-	@for i in $$(seq $(ROUNDS)); do for m in $(MODULES); do (cd $$m && $(GO) test -run '^$$' -bench . -benchmem ./...) || exit 1; done; done | tee bench.txt
-	@cd internal/bench && $(GO) run ./stack
+	@for i in $$(seq $(ROUNDS)); do for m in $(filter-out internal/bench ./internal/bench,$(MODULES)); do (cd $$m && $(GO) test -run '^$$' -bench . -benchmem ./...) || exit 1; done; done | tee bench.txt
+	@cd internal/bench && $(GO) run ./report -rounds $(ROUNDS) && $(GO) run ./stack
 
 cover: ## Measure the statement coverage of the main module.
 	@$(GO) test -coverprofile=cover.out -coverpkg=$$($(GO) list ./... | grep -v -e /examples/ -e storetest -e /internal/vectors -e /internal/conformance -e /internal/eventlog | paste -sd, -) ./... > /dev/null
