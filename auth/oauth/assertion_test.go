@@ -267,3 +267,45 @@ func TestClientErrorsOfKeys(t *testing.T) {
 		})
 	}
 }
+
+// anyKeys answers each lookup with one key.
+type anyKeys struct{ k jwk.Key }
+
+func (a anyKeys) Lookup(context.Context, string, string) (jwk.Key, error) { return a.k, nil }
+
+// A set of keys that answers with another kind of key than was asked for verifies
+// nothing, and a shared secret is no key of a client's.
+func TestCVE_2022_29217_AssertionByASecret(t *testing.T) {
+	e, _ := newAsserting(t)
+	secret, err := jwk.NewKey("s", "HS256", []byte(rand.Text()+rand.Text()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ed := newKey(t, "EdDSA")
+	for _, one := range []struct {
+		key jwk.Key
+		alg string
+	}{{secret, "HS256"}, {secret, "ES256"}, {ed, "Ed25519"}} {
+		e.clients.answer = &oauth.Client{ID: "signer", Keys: anyKeys{one.key}, Grants: []oauth.Grant{oauth.ClientCredentials}}
+		wantError(t, e.assert(sign(t, one.key, `{"alg":"`+one.alg+`"}`, goodAssertion())), 401, "invalid_client")
+	}
+}
+
+func TestAssertionsAreRefusedForWhatIsWrong(t *testing.T) {
+	e, key := newAsserting(t, func(c *oauth.Config) { c.Replays = brokenReplays{} }) // each use is the first
+	now := time.Now().Unix()
+	for reason, kv := range map[string][2]any{
+		"has expired": {"exp", now - 31}, "lives too long": {"exp", now + 3600}, "another audience": {"aud", "x"}, "the future": {"iat", now + 120}, "no identifier": {"jti", nil},
+	} {
+		c := goodAssertion()
+		c[kv[0].(string)] = kv[1]
+		if kv[1] == nil {
+			delete(c, kv[0].(string))
+		}
+		e.events.take()
+		wantError(t, e.assert(sign(t, key, "", c)), 401, "invalid_client")
+		if got := e.events.take(); len(got) != 1 || !strings.Contains(got[0].Reason, reason) {
+			t.Errorf("got events %+v, want one with %q", got, reason)
+		}
+	}
+}

@@ -91,9 +91,6 @@ func (t refreshToken) encode() string {
 
 // parseRefreshToken takes the one spelling of a token.
 func parseRefreshToken(s string) (t refreshToken, ok bool) {
-	if len(s) != base64.RawURLEncoding.EncodedLen(familyBytes+tokenBytes) {
-		return t, false
-	}
 	b, err := strictbase64.Decode(base64.RawURLEncoding, s)
 	if err != nil || len(b) != familyBytes+tokenBytes {
 		return t, false

@@ -604,3 +604,33 @@ func (s *spyStore) Rotate(ctx context.Context, key, ifCurrent string, to oauth.R
 	fmt.Fprint(&s.seen, key, ifCurrent, to)
 	return s.RefreshStore.Rotate(ctx, key, ifCurrent, to)
 }
+
+// Two servers may share a store. A login is one server's.
+func TestRefreshTokenOfAnotherIssuer(t *testing.T) {
+	store := oauth.NewMemoryRefreshStore(0)
+	one := newRefreshing(t, func(c *oauth.Config) { c.RefreshTokens = store })
+	two := newRefreshing(t, func(c *oauth.Config) { c.RefreshTokens, c.Issuer = store, "https://other.example.com" })
+	token := one.loginAs(t, "app").Refresh
+	wantError(t, two.refresh(token), 400, "invalid_grant")
+	wantToken(t, one.refresh(token))
+}
+
+// longStore says that each token is good for years.
+type longStore struct{ oauth.RefreshStore }
+
+func (l longStore) Family(ctx context.Context, key string) (oauth.RefreshFamily, error) {
+	f, err := l.RefreshStore.Family(ctx, key)
+	f.Expires = f.Expires.AddDate(10, 0, 0)
+	return f, err
+}
+
+func TestALoginEndsWhateverItsTokenSays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newRefreshing(t, func(c *oauth.Config) {
+			c.RefreshTokens, c.RefreshLifetime = longStore{oauth.NewMemoryRefreshStore(0)}, time.Hour
+		})
+		token := e.loginAs(t, "app").Refresh
+		time.Sleep(time.Hour)
+		wantError(t, e.refresh(token), 400, "invalid_grant")
+	})
+}
