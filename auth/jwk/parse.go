@@ -3,7 +3,6 @@ package jwk
 import (
 	"crypto/ecdsa"
 	"crypto/ed25519"
-	"crypto/elliptic"
 	"crypto/rsa"
 	"encoding/base64"
 	"errors"
@@ -44,67 +43,13 @@ func Parse(data []byte) (Key, error) {
 	return m.key()
 }
 
-// ParseSet returns the keys of a JWK Set (RFC 7517 §5), a document of at most
-// 1 MiB and 256 keys. Private members of asymmetric keys are dropped.
-//
-// Entries that can't be used here are skipped, as the RFC asks: other key types,
-// curves and algorithms, encryption keys, and keys that are malformed or weak. The
-// result may be empty. A document that is not a set, two signing keys of one id,
-// and secrets beside public keys are errors.
-func ParseSet(data []byte) ([]Key, error) {
-	var (
-		keys  []Key
-		found bool
-		seen  = make(map[string]bool)
-	)
-	err := strictjson.Object(data, limits, func(name string, v strictjson.Value) error {
-		if name != "keys" {
-			return nil
-		}
-		found = true
-		return v.Elements(func(v strictjson.Value) error {
-			m, err := readMembers(v.Raw)
-			if err != nil || !m.forSignatures() {
-				return nil // an entry that can't be used is skipped
-			}
-			if m.text["kty"] != ktySecret {
-				m.dropPrivate()
-			}
-			k, err := m.key()
-			// A signing key that is malformed counts too: nobody can say which
-			// of the two its issuer means by the id.
-			if id := m.text["kid"]; id != "" {
-				if seen[id] {
-					return errors.New("two keys have the same id")
-				}
-				seen[id] = true
-			}
-			if err != nil {
-				return nil
-			}
-			keys = append(keys, k)
-			return nil
-		})
-	})
-	if err != nil {
-		return nil, fmt.Errorf("jwk: not a JWK Set: %w", err)
-	}
-	if !found {
-		return nil, errors.New(`jwk: not a JWK Set: "keys" is missing`)
-	}
-	if len(keys) == 0 {
-		return nil, nil
-	}
-	if _, err := newIndex(keys); err != nil {
-		return nil, err
-	}
-	return keys, nil
-}
-
 // members are those of a JWK that matter here.
 type members struct {
 	text map[string]string
 	ops  []string // nil if there is no "key_ops"
+	// algorithms are those that the key may have. Without an "alg" it has the first
+	// that fits it. Nil stands for all, and the defaults of Parse.
+	algorithms []string
 }
 
 // readMembers reads a JWK without judging it. The errors never show a value: it
@@ -140,9 +85,21 @@ func readMembers(data []byte) (members, error) {
 	return m, nil
 }
 
+// private reports whether there is more in the JWK than the public may know.
+func (m *members) private() bool {
+	for _, name := range privateMembers() {
+		if _, ok := m.text[name]; ok {
+			return true
+		}
+	}
+	return false
+}
+
+func privateMembers() []string { return []string{"d", "p", "q", "dp", "dq", "qi", "k"} }
+
 // dropPrivate leaves a public key, and of its operations the one of that half.
 func (m *members) dropPrivate() {
-	for _, name := range []string{"d", "p", "q", "dp", "dq", "qi"} {
+	for _, name := range privateMembers() {
 		delete(m.text, name)
 	}
 	if slices.Contains(m.ops, "sign") && !slices.Contains(m.ops, "verify") {
@@ -199,28 +156,34 @@ func (m *members) forSignatures() bool {
 // algorithm returns the key's one algorithm.
 func (m *members) algorithm() (algorithm, error) {
 	name, ok := m.text["alg"]
-	switch kty, crv := m.text["kty"], m.text["crv"]; {
+	switch {
 	case ok:
-	case kty == ktyRSA:
-		name = "RS256"
-	case kty == ktyEC && crv == elliptic.P256().Params().Name:
-		name = "ES256"
-	case kty == ktyEC && crv == elliptic.P384().Params().Name:
-		name = "ES384"
-	case kty == ktyEC && crv == elliptic.P521().Params().Name:
-		name = "ES512"
-	case kty == ktyOKP && crv == crvEd25519:
-		name = "EdDSA"
-	case kty == ktySecret:
+	case m.text["kty"] == ktySecret:
 		return algorithm{}, errors.New(`jwk: an oct key needs an "alg"`)
 	default:
-		return algorithm{}, errors.New("jwk: the key type or curve is not supported")
+		if name, ok = m.defaultAlgorithm(); !ok {
+			return algorithm{}, errors.New("jwk: the key type or curve is not supported")
+		}
 	}
 	a, ok := algorithmNamed(name)
-	if !ok {
+	if !ok || m.algorithms != nil && !slices.Contains(m.algorithms, name) {
 		return algorithm{}, errors.New("jwk: the alg is not supported")
 	}
 	return a, nil
+}
+
+// defaultAlgorithm returns the first algorithm that fits the key.
+func (m *members) defaultAlgorithm() (name string, ok bool) {
+	candidates := m.algorithms
+	if candidates == nil {
+		candidates = []string{"RS256", "ES256", "ES384", "ES512", "EdDSA"}
+	}
+	for _, name := range candidates {
+		if a, ok := algorithmNamed(name); ok && a.kty == m.text["kty"] && a.crv == m.text["crv"] {
+			return name, true
+		}
+	}
+	return "", false
 }
 
 // purpose reads "use" and "key_ops" (RFC 7517 §4.2 and §4.3), which must agree.
