@@ -159,6 +159,11 @@ func newVerifier(cfg Config) (*verifier, error) {
 			return nil, fmt.Errorf("bearer: Config.%w", err)
 		}
 	}
+	if cfg.Resource != nil {
+		if err := cfg.Resource.agrees(&v.Config); err != nil {
+			return nil, fmt.Errorf("bearer: Config.Resource %w", err)
+		}
+	}
 	if cfg.Introspection != nil {
 		var err error
 		if v.opaque, err = newOpaque(v); err != nil {
