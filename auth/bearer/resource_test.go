@@ -10,7 +10,7 @@ import (
 	"github.com/sallyport/sallyport/auth/bearer"
 )
 
-func newResource(t testing.TB, change ...func(*bearer.ResourceConfig)) *bearer.Resource {
+func describe(t testing.TB, change ...func(*bearer.ResourceConfig)) *bearer.Resource {
 	t.Helper()
 	cfg := bearer.ResourceConfig{Identifier: testAudience, AuthorizationServers: []string{testIssuer}}
 	for _, f := range change {
@@ -26,10 +26,10 @@ func newResource(t testing.TB, change ...func(*bearer.ResourceConfig)) *bearer.R
 // Every challenge says where the API is described, of both schemes.
 func TestRFC9728_5_1_ResourceMetadata(t *testing.T) {
 	const where = `resource_metadata="https://api.example.com/.well-known/oauth-protected-resource"`
-	plain := newAuthenticator(t, func(c *bearer.Config) { c.Resource = newResource(t) })
+	plain := newAuthenticator(t, func(c *bearer.Config) { c.Resource = describe(t) })
 	both := newAuthenticator(t, func(c *bearer.Config) {
 		c.DPoP = newDPoP(t)
-		c.Resource = newResource(t, func(r *bearer.ResourceConfig) { r.DPoPAlgorithms = c.DPoP.Algorithms() })
+		c.Resource = describe(t, func(r *bearer.ResourceConfig) { r.DPoPAlgorithms = c.DPoP.Algorithms() })
 	})
 	for name, a := range map[string]*bearer.Authenticator{"bearer": plain, "both": both} {
 		for _, authorization := range []string{"", "Bearer x", "Bearer a b", "DPoP x", "Basic YTpi"} {
@@ -49,9 +49,9 @@ func TestRFC9728_5_1_ResourceMetadata(t *testing.T) {
 
 func TestResourceMustAgree(t *testing.T) {
 	for name, r := range map[string]*bearer.Resource{
-		"another issuer":   newResource(t, func(c *bearer.ResourceConfig) { c.AuthorizationServers = []string{"https://other.example.com"} }),
-		"DPoP is required": newResource(t, func(c *bearer.ResourceConfig) { c.DPoPRequired = true }),
-		"DPoP is taken":    newResource(t, func(c *bearer.ResourceConfig) { c.DPoPAlgorithms = []string{"ES256"} }),
+		"another issuer":   describe(t, func(c *bearer.ResourceConfig) { c.AuthorizationServers = []string{"https://other.example.com"} }),
+		"DPoP is required": describe(t, func(c *bearer.ResourceConfig) { c.DPoPRequired = true }),
+		"DPoP is taken":    describe(t, func(c *bearer.ResourceConfig) { c.DPoPAlgorithms = []string{"ES256"} }),
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := bearer.New(bearer.Config{Issuer: testIssuer, Audience: []string{testAudience}, Keys: static(t, hsKey()), Resource: r})
