@@ -50,7 +50,7 @@ func TestRFC9728_5_1_ResourceMetadata(t *testing.T) {
 func TestResourceMustAgree(t *testing.T) {
 	for name, r := range map[string]*bearer.Resource{
 		"another issuer":   describe(t, func(c *bearer.ResourceConfig) { c.AuthorizationServers = []string{"https://other.example.com"} }),
-		"DPoP is required": describe(t, func(c *bearer.ResourceConfig) { c.DPoPRequired = true }),
+		"DPoP is required": describe(t, func(c *bearer.ResourceConfig) { c.DPoPRequired, c.DPoPAlgorithms = true, []string{"ES256"} }),
 		"DPoP is taken":    describe(t, func(c *bearer.ResourceConfig) { c.DPoPAlgorithms = []string{"ES256"} }),
 	} {
 		t.Run(name, func(t *testing.T) {
