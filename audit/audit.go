@@ -30,6 +30,7 @@ const (
 	TokenCreated        = "authn_token_created"        //nolint:gosec // a token was issued
 	TokenRevoked        = "authn_token_revoked"        //nolint:gosec // a token was revoked
 	TokenReuse          = "authn_token_reuse"          //nolint:gosec // a token that was spent came again
+	SessionExpired      = "session_expired"            // what had begun was ended, as its credentials did
 	AuthzFail           = "authz_fail"                 // an identity lacked a right
 	RateLimitExceeded   = "excess_rate_limit_exceeded" // a limit refused
 	InputValidationFail = "input_validation_fail"      // input broke the rules
