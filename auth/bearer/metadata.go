@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -205,7 +206,8 @@ func (r *Resource) PreflightPattern() string { return http.MethodOptions + " " +
 // and HEAD, and to pages of every origin, since it is public; credentials are
 // neither needed nor looked at. It answers OPTIONS as a preflight request, and other
 // methods with 405. It belongs outside of auth.Require, under Pattern, wherever it
-// is mounted: it does not look at the path. It is safe for concurrent use.
+// is mounted: it does not look at the path. The values of its fields are shared
+// between answers. It is safe for concurrent use.
 func (r *Resource) Handler() http.Handler {
 	fields := http.Header{
 		"Content-Type":                {"application/json"},
@@ -223,13 +225,13 @@ func (r *Resource) Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		switch req.Method {
 		case http.MethodGet, http.MethodHead:
-			set(w.Header(), fields)
+			maps.Copy(w.Header(), fields)
 			w.WriteHeader(http.StatusOK)
 			if req.Method == http.MethodGet {
 				_, _ = w.Write(r.document) // the client is gone: there is nobody to tell
 			}
 		case http.MethodOptions:
-			set(w.Header(), preflight)
+			maps.Copy(w.Header(), preflight)
 			w.WriteHeader(http.StatusNoContent)
 		default:
 			p := httperr.New(http.StatusMethodNotAllowed, "method_not_allowed", "The description is read with GET or HEAD.")
@@ -237,13 +239,6 @@ func (r *Resource) Handler() http.Handler {
 			httperr.Write(w, req, p)
 		}
 	})
-}
-
-// set copies fields, whose values nobody changes.
-func set(h, fields http.Header) {
-	for name, values := range fields {
-		h[name] = values[:len(values):len(values)]
-	}
 }
 
 // agrees returns an error where the description says something else than cfg does.
