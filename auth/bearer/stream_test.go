@@ -1,0 +1,1014 @@
+package bearer_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/sallyport/sallyport/audit"
+	"github.com/sallyport/sallyport/auth"
+	"github.com/sallyport/sallyport/auth/bearer"
+	httperr "github.com/sallyport/sallyport/errors"
+	"github.com/sallyport/sallyport/internal/eventlog"
+)
+
+func newStreams(t testing.TB, cfg bearer.StreamConfig) *bearer.Streams {
+	t.Helper()
+	if cfg.Audit == nil {
+		cfg.Audit = new(eventlog.Recorder)
+	}
+	s, err := bearer.NewStreams(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// A sink is a ResponseWriter with deadlines, that knows when it must not be used any
+// more.
+type sink struct {
+	mu       sync.Mutex
+	header   http.Header
+	status   int
+	body     bytes.Buffer
+	writes   time.Time // the deadlines
+	reads    time.Time
+	flushed  int
+	returned bool
+	misused  []string
+}
+
+func newSink() *sink { return &sink{header: make(http.Header)} }
+
+func (s *sink) used(as string) func() {
+	s.mu.Lock()
+	if s.returned {
+		s.misused = append(s.misused, as)
+	}
+	return s.mu.Unlock
+}
+
+func (s *sink) Header() http.Header {
+	defer s.used("Header")()
+	return s.header
+}
+
+func (s *sink) WriteHeader(status int) {
+	defer s.used("WriteHeader")()
+	if s.status == 0 && status >= 200 {
+		s.status = status
+	}
+}
+
+func (s *sink) Write(b []byte) (int, error) {
+	defer s.used("Write")()
+	if !s.writes.IsZero() && !time.Now().Before(s.writes) {
+		return 0, os.ErrDeadlineExceeded
+	}
+	if s.status == 0 {
+		s.status = 200
+	}
+	return s.body.Write(b)
+}
+
+func (s *sink) Flush() {
+	defer s.used("Flush")()
+	s.flushed++
+}
+
+func (s *sink) SetWriteDeadline(t time.Time) error {
+	defer s.used("SetWriteDeadline")()
+	s.writes = t
+	return nil
+}
+
+func (s *sink) SetReadDeadline(t time.Time) error {
+	defer s.used("SetReadDeadline")()
+	s.reads = t
+	return nil
+}
+
+// serve calls a handler as a server does, and returns what it panicked with.
+func (s *sink) serve(h http.Handler, r *http.Request) (panicked any) {
+	defer func() {
+		panicked = recover()
+		s.mu.Lock()
+		s.returned = true
+		s.mu.Unlock()
+	}()
+	h.ServeHTTP(s, r)
+	return nil
+}
+
+// streamOf is a request with a token for that long, through the doors.
+func streamOf(t testing.TB, s *bearer.Streams, life time.Duration, f http.HandlerFunc) (http.Handler, *http.Request) {
+	t.Helper()
+	now := time.Now().Unix()
+	token := mint(t, hsKey(), goodClaims().with("iat", now, "exp", now+int64(life/time.Second), "sid", "s-1"))
+	return auth.Require(newAuthenticator(t))(s.Wrap(f)), request(token)
+}
+
+func quiet() httperr.Config {
+	return httperr.Config{Logger: slog.New(slog.DiscardHandler), Audit: new(eventlog.Recorder)}
+}
+
+func events(rec *eventlog.Recorder) []string {
+	var all []string
+	for _, e := range rec.All() {
+		all = append(all, e.Name)
+	}
+	return all
+}
+
+func TestNewStreamsErrors(t *testing.T) {
+	for _, tt := range []struct {
+		cfg   bearer.StreamConfig
+		field string
+	}{
+		{bearer.StreamConfig{Interval: -time.Second}, "Interval"},
+		{bearer.StreamConfig{Interval: time.Second - 1}, "Interval"},
+		{bearer.StreamConfig{Interval: time.Hour + 1}, "Interval"},
+		{bearer.StreamConfig{MaxStale: -1}, "MaxStale"},
+		{bearer.StreamConfig{MaxStale: time.Minute - 1}, "MaxStale"},
+		{bearer.StreamConfig{Interval: time.Minute, MaxStale: time.Minute}, "MaxStale"},
+	} {
+		if s, err := bearer.NewStreams(tt.cfg); err == nil || s != nil || !strings.HasPrefix(err.Error(), "bearer: StreamConfig."+tt.field+" ") {
+			t.Errorf("%+v: got %v, want an error about %s", tt.cfg, err, tt.field)
+		}
+	}
+	defer func() {
+		if recover() == nil {
+			t.Error("Wrap(nil) did not panic")
+		}
+	}()
+	newStreams(t, bearer.StreamConfig{}).Wrap(nil)
+}
+
+// A stream ends at the moment at which its token does, whether its handler looks or
+// not.
+func TestStreamEndsWithItsToken(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		handler func(w http.ResponseWriter, r *http.Request) error
+	}{
+		{"a handler that looks", func(w http.ResponseWriter, r *http.Request) error {
+			for {
+				select {
+				case <-time.After(time.Second):
+					fmt.Fprint(w, "data: x\n\n")
+				case <-r.Context().Done():
+					if r.Context().Err() != context.Canceled {
+						t.Errorf("Err = %v", r.Context().Err())
+					}
+					return context.Cause(r.Context())
+				}
+			}
+		}},
+		{"a handler that writes", func(w http.ResponseWriter, _ *http.Request) error {
+			for {
+				if _, err := w.Write([]byte("data: x\n\n")); err != nil {
+					return err
+				}
+				time.Sleep(time.Second)
+			}
+		}},
+		{"a handler that writes strings", func(w http.ResponseWriter, _ *http.Request) error {
+			for {
+				if _, err := io.WriteString(w, "data: x\n\n"); err != nil {
+					return err
+				}
+				time.Sleep(time.Second)
+			}
+		}},
+		{"a handler that copies", func(w http.ResponseWriter, _ *http.Request) error {
+			_, err := io.Copy(w, slowly{})
+			return err
+		}},
+		{"a handler that copies a part", func(w http.ResponseWriter, _ *http.Request) error {
+			_, err := io.CopyN(w, slowly{}, 1<<40)
+			return err
+		}},
+		{"a handler that flushes", func(w http.ResponseWriter, _ *http.Request) error {
+			fmt.Fprint(w, "data: x\n\n")
+			for {
+				if err := http.NewResponseController(w).Flush(); err != nil {
+					return err
+				}
+				time.Sleep(time.Second)
+			}
+		}},
+		{"a handler that moves the deadline", func(w http.ResponseWriter, _ *http.Request) error {
+			for {
+				if err := http.NewResponseController(w).SetWriteDeadline(time.Now().Add(time.Hour)); err != nil {
+					return err
+				}
+				fmt.Fprint(w, "data: x\n\n")
+				time.Sleep(time.Second)
+			}
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				rec := new(eventlog.Recorder)
+				start := time.Now()
+				var got error
+				var ended time.Duration
+				h, r := streamOf(t, newStreams(t, bearer.StreamConfig{Audit: rec}), 95*time.Second, func(w http.ResponseWriter, r *http.Request) {
+					got = tt.handler(w, r)
+					ended = time.Since(start)
+					fmt.Fprint(w, "too late")
+					w.WriteHeader(500)
+					w.(http.Flusher).Flush()
+				})
+				w := newSink()
+				if v := w.serve(h, r); v != http.ErrAbortHandler {
+					t.Errorf("panicked with %v, want http.ErrAbortHandler", v)
+				}
+				if got != bearer.ErrExpired || ended < 95*time.Second || ended > 96*time.Second {
+					t.Errorf("ended after %v with %v", ended, got)
+				}
+				if strings.Contains(w.body.String(), "late") || w.status != 200 {
+					t.Errorf("got %d %q", w.status, w.body.String()[max(0, w.body.Len()-20):])
+				}
+				if w.writes.IsZero() || w.writes.After(start) || !w.reads.IsZero() {
+					t.Errorf("deadlines %v for writes and %v for reads", w.writes, w.reads)
+				}
+				synctest.Wait()
+				all := rec.All()
+				if len(all) != 1 || all[0].Name != audit.SessionExpired || all[0].Level != slog.LevelInfo || all[0].Subject != "alice" || all[0].Path != "/items" ||
+					all[0].Reason != "bearer: the credentials of the stream have expired" || all[0].Time.Sub(start) != 95*time.Second {
+					t.Errorf("got the events %+v", all)
+				}
+				if len(w.misused) > 0 {
+					t.Errorf("used after the handler had returned: %v", w.misused)
+				}
+			})
+		})
+	}
+}
+
+// slowly is an endless body, of 1,000 bytes a second.
+type slowly struct{}
+
+func (slowly) Read(p []byte) (int, error) {
+	n := min(len(p), 1000)
+	time.Sleep(time.Duration(n) * time.Millisecond)
+	return copy(p, bytes.Repeat([]byte("x"), n)), nil
+}
+
+// io.Copy passes all that there is on, and no more than it was asked to.
+func TestStreamCopies(t *testing.T) {
+	big := bytes.Repeat([]byte("0123456789abcdef"), 200_000) // 3.2 MB
+	for _, tt := range []struct {
+		name string
+		copy func(w io.Writer, src io.Reader) (int64, error)
+		src  io.Reader
+		want int
+		rest int
+		err  error
+	}{
+		{"all", io.Copy, &onlyReader{bytes.NewReader(big)}, len(big), 0, nil},
+		{"exactly a part", io.Copy, &onlyReader{bytes.NewReader(big[:1<<20])}, 1 << 20, 0, nil},
+		{"nothing", io.Copy, &onlyReader{bytes.NewReader(nil)}, 0, 0, nil},
+		{"some", copyN(5000), &onlyReader{bytes.NewReader(big)}, 5000, len(big) - 5000, nil},
+		{"some parts", copyN(3 << 20), &onlyReader{bytes.NewReader(big)}, 3 << 20, len(big) - 3<<20, nil},
+		{"more than there is", copyN(1 << 30), &onlyReader{bytes.NewReader(big)}, len(big), 0, io.EOF},
+		{"none of it", copyN(0), &onlyReader{bytes.NewReader(big)}, 0, len(big), nil},
+		{"a source that fails", io.Copy, io.MultiReader(&onlyReader{bytes.NewReader(big)}, failing{}), len(big), 0, io.ErrUnexpectedEOF},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			h, r := streamOf(t, newStreams(t, bearer.StreamConfig{}), time.Hour, func(w http.ResponseWriter, _ *http.Request) {
+				n, err := tt.copy(w, tt.src)
+				if int(n) != tt.want || !errors.Is(err, tt.err) {
+					t.Errorf("got %d, %v, want %d, %v", n, err, tt.want, tt.err)
+				}
+			})
+			w := newSink()
+			w.serve(h, r)
+			if got := w.body.Bytes(); !bytes.Equal(got, big[:tt.want]) {
+				t.Errorf("sent %d bytes, want %d", len(got), tt.want)
+			}
+			if one, ok := tt.src.(*onlyReader); ok && one.Reader.(*bytes.Reader).Len() != tt.rest {
+				t.Errorf("%d bytes are left, want %d", one.Reader.(*bytes.Reader).Len(), tt.rest)
+			}
+		})
+	}
+}
+
+// A slowSink takes time, and has no deadlines.
+type slowSink struct {
+	http.ResponseWriter
+	sent int
+}
+
+func (s *slowSink) Write(b []byte) (int, error) {
+	time.Sleep(time.Duration(len(b)) * time.Microsecond) // 1 MB a second
+	s.sent += len(b)
+	return len(b), nil
+}
+
+func (s *slowSink) FlushError() error {
+	time.Sleep(time.Second)
+	return io.ErrClosedPipe
+}
+
+// Where there are no deadlines, what was under way goes on, and no more.
+func TestStreamWithoutDeadlines(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(path, 1<<30); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name string
+		send func(w http.ResponseWriter, f *os.File) error
+		most int // seconds, or MB
+	}{
+		{"a file", func(w http.ResponseWriter, f *os.File) error { _, err := io.Copy(w, f); return err }, 62},
+		{"a part of a file", func(w http.ResponseWriter, f *os.File) error { _, err := io.CopyN(w, f, 1<<29); return err }, 62},
+		{"no file", func(w http.ResponseWriter, f *os.File) error { _, err := io.Copy(w, &onlyReader{f}); return err }, 61},
+		{"flushes", func(w http.ResponseWriter, _ *os.File) error {
+			for {
+				if err := http.NewResponseController(w).Flush(); err != io.ErrClosedPipe {
+					return err
+				}
+			}
+		}, 61},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			f, err := os.Open(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer f.Close()
+			synctest.Test(t, func(t *testing.T) {
+				start := time.Now()
+				h, r := streamOf(t, newStreams(t, bearer.StreamConfig{}), time.Minute, func(w http.ResponseWriter, _ *http.Request) {
+					w.WriteHeader(200)
+					time.Sleep(time.Microsecond) // so that nothing else comes at the moment of the end
+					if err := tt.send(w, f); err != bearer.ErrExpired {
+						t.Errorf("got %v", err)
+					}
+				})
+				w := &slowSink{ResponseWriter: newSink()}
+				func() {
+					defer func() {
+						if v := recover(); v != http.ErrAbortHandler {
+							t.Errorf("panicked with %v", v)
+						}
+					}()
+					h.ServeHTTP(w, r)
+				}()
+				if took := time.Since(start); took < time.Minute || took > time.Duration(tt.most)*time.Second || w.sent > tt.most<<20 {
+					t.Errorf("%d bytes in %v", w.sent, took)
+				}
+			})
+		})
+	}
+}
+
+// Of a reader that is limited, it is known what is left.
+func TestStreamCopiesPartsOfFiles(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(path, bytes.Repeat([]byte("x"), 3<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct{ limit, want, left int64 }{{5000, 5000, 0}, {2 << 20, 2 << 20, 0}, {5 << 20, 3 << 20, 2 << 20}, {0, 0, 0}, {-1, 0, -1}} {
+		f, err := os.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		w := newSink()
+		h, r := streamOf(t, newStreams(t, bearer.StreamConfig{}), time.Hour, func(w http.ResponseWriter, _ *http.Request) {
+			limited := &io.LimitedReader{R: f, N: tt.limit}
+			if n, err := io.Copy(w, limited); err != nil || n != tt.want || limited.N != tt.left {
+				t.Errorf("limit %d: got %d, %v, and %d are left", tt.limit, n, err, limited.N)
+			}
+		})
+		if w.serve(h, r); int64(w.body.Len()) != tt.want {
+			t.Errorf("limit %d: sent %d", tt.limit, w.body.Len())
+		}
+	}
+}
+
+type onlyReader struct{ io.Reader }
+
+type failing struct{}
+
+func (failing) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
+
+func copyN(n int64) func(io.Writer, io.Reader) (int64, error) {
+	return func(w io.Writer, src io.Reader) (int64, error) { return io.CopyN(w, src, n) }
+}
+
+// The check is told of the token what bearer.Config.Revoked is told, and ends the
+// stream within the interval.
+func TestStreamEndsWhenRevoked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rec := new(eventlog.Recorder)
+		start := time.Now()
+		var asked []time.Duration
+		var told []bearer.Token
+		check := func(ctx context.Context, tok bearer.Token) (bool, error) {
+			if d, ok := ctx.Deadline(); !ok || time.Until(d) != 5*time.Second {
+				t.Errorf("the check has until %v", d)
+			}
+			asked, told = append(asked, time.Since(start)), append(told, tok)
+			return time.Since(start) > 5*time.Minute, nil
+		}
+		h, r := streamOf(t, newStreams(t, bearer.StreamConfig{Revoked: check, Audit: rec}), time.Hour, func(w http.ResponseWriter, r *http.Request) {
+			fmt.Fprint(w, "data")
+			id, _ := auth.FromContext(r.Context())
+			id.Subject, id.Issuer = "mallory", "" // it is the handler's own
+			<-r.Context().Done()
+			if got := context.Cause(r.Context()); got != bearer.ErrRevoked {
+				t.Errorf("cause = %v", got)
+			}
+		})
+		w := newSink()
+		if v := w.serve(h, r); v != http.ErrAbortHandler {
+			t.Errorf("panicked with %v", v)
+		}
+		if took := time.Since(start); took <= 5*time.Minute || took > 5*time.Minute+30*time.Second {
+			t.Errorf("ended after %v", took)
+		}
+		if asked[0] <= 15*time.Second-1 || asked[0] > 30*time.Second {
+			t.Errorf("the first check came after %v", asked[0])
+		}
+		for i := range asked[1:] {
+			if asked[i+1]-asked[i] != 30*time.Second {
+				t.Errorf("%v between two checks", asked[i+1]-asked[i])
+			}
+		}
+		want := bearer.Token{
+			ID: "t-1", SessionID: "s-1", Issuer: testIssuer, Subject: "alice", ClientID: "app",
+			IssuedAt: time.Unix(start.Unix(), 0), Expires: time.Unix(start.Unix()+3600, 0),
+		}
+		for _, tok := range told {
+			if tok != want {
+				t.Errorf("the check was told of %+v, want %+v", tok, want)
+			}
+		}
+		synctest.Wait()
+		if all := rec.All(); len(all) != 1 || all[0].Name != audit.SessionExpired || all[0].Level != slog.LevelWarn || all[0].Subject != "alice" {
+			t.Errorf("got the events %+v", all)
+		}
+	})
+}
+
+// Streams that begin together are not checked together.
+func TestStreamChecksAreSpread(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		var mu sync.Mutex
+		first := make(map[time.Duration]int)
+		s := newStreams(t, bearer.StreamConfig{Revoked: func(context.Context, bearer.Token) (bool, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			first[time.Since(start)/time.Second]++
+			return false, nil
+		}})
+		h, r := streamOf(t, s, time.Hour, func(http.ResponseWriter, *http.Request) { time.Sleep(30 * time.Second) })
+		var wg sync.WaitGroup
+		for range 300 {
+			wg.Go(func() { newSink().serve(h, r.Clone(context.Background())) })
+		}
+		wg.Wait()
+		total := 0
+		for second, n := range first {
+			if total += n; n > 60 {
+				t.Errorf("%d checks in second %d", n, second)
+			}
+		}
+		if total < 250 {
+			t.Errorf("%d checks", total)
+		}
+	})
+}
+
+// An identity of another scheme is watched too, with what it has.
+func TestStreamOfOtherIdentities(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		expires := time.Now().Add(20 * time.Minute)
+		for _, tt := range []struct {
+			name string
+			id   auth.Identity
+			want bearer.Token
+		}{
+			{"API key", auth.Identity{Subject: "alice", ClientID: "k1", Expires: expires}, bearer.Token{Subject: "alice", ClientID: "k1", Expires: expires}},
+			{"mapped subject", auth.Identity{
+				Subject: "u-17", Issuer: "https://app.example",
+				Claims: auth.NewClaims(`{"iss":"https://login.example","sub":"alice","jti":"j","sid":"s","iat":1700000000.5}`),
+			}, bearer.Token{
+				ID: "j", SessionID: "s", Issuer: "https://login.example", Subject: "alice", IssuedAt: time.Unix(1700000000, 5e8),
+			}},
+			{"claims of other types", auth.Identity{
+				Subject: "alice", Claims: auth.NewClaims(`{"iss":1,"sub":null,"jti":["j"],"sid":{},"iat":"x"}`),
+			}, bearer.Token{Subject: "alice"}},
+			{"iat out of range", auth.Identity{Subject: "alice", Claims: auth.NewClaims(`{"iat":1e300}`)}, bearer.Token{Subject: "alice"}},
+		} {
+			var told bearer.Token
+			s := newStreams(t, bearer.StreamConfig{Revoked: func(_ context.Context, tok bearer.Token) (bool, error) {
+				told = tok
+				return true, nil
+			}})
+			h := httperr.Recover(quiet())(s.Wrap(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })))
+			r := httptest.NewRequest("GET", "/", nil)
+			w := newSink()
+			if v := w.serve(h, r.WithContext(auth.NewContext(r.Context(), &tt.id))); v != nil || w.status != 403 {
+				t.Errorf("%s: got %d, panicked with %v", tt.name, w.status, v)
+			}
+			if told != tt.want {
+				t.Errorf("%s: the check was told of %+v, want %+v", tt.name, told, tt.want)
+			}
+		}
+	})
+}
+
+// A check that can't tell is no end at once, and one after MaxStale.
+func TestStreamWithoutAnswer(t *testing.T) {
+	down := errors.New("connection refused")
+	hang := func(ctx context.Context, _ bearer.Token) (bool, error) { <-ctx.Done(); return false, ctx.Err() }
+	stuck := func(context.Context, bearer.Token) (bool, error) { time.Sleep(10 * time.Minute); return false, nil }
+	for _, tt := range []struct {
+		name  string
+		cfg   bearer.StreamConfig
+		check func(since time.Duration) bearer.RevocationCheck
+		least time.Duration
+		most  time.Duration
+		names []string
+	}{
+		{"fails from the start", bearer.StreamConfig{}, func(time.Duration) bearer.RevocationCheck {
+			return func(context.Context, bearer.Token) (bool, error) { return false, down }
+		}, 90 * time.Second, 90 * time.Second, []string{audit.SysMonitorDisabled, audit.SessionExpired}},
+		{"says revoked and an error", bearer.StreamConfig{}, func(time.Duration) bearer.RevocationCheck {
+			return func(context.Context, bearer.Token) (bool, error) { return true, down }
+		}, 90 * time.Second, 90 * time.Second, []string{audit.SysMonitorDisabled, audit.SessionExpired}},
+		{"panics", bearer.StreamConfig{}, func(time.Duration) bearer.RevocationCheck {
+			return func(context.Context, bearer.Token) (bool, error) { panic("nil map") }
+		}, 90 * time.Second, 90 * time.Second, []string{audit.SysMonitorDisabled, audit.SessionExpired}},
+		{"ends its goroutine", bearer.StreamConfig{}, func(time.Duration) bearer.RevocationCheck {
+			return func(context.Context, bearer.Token) (bool, error) { runtime.Goexit(); return false, nil }
+		}, 90 * time.Second, 90 * time.Second, []string{audit.SessionExpired}},
+		{"hangs", bearer.StreamConfig{}, func(time.Duration) bearer.RevocationCheck { return hang }, 90 * time.Second, 90 * time.Second, []string{audit.SysMonitorDisabled, audit.SessionExpired}},
+		{"hangs, whatever its context says", bearer.StreamConfig{}, func(time.Duration) bearer.RevocationCheck { return stuck }, 90 * time.Second, 90 * time.Second, []string{audit.SessionExpired}},
+		{"other times", bearer.StreamConfig{Interval: 10 * time.Second, MaxStale: 305 * time.Second}, func(time.Duration) bearer.RevocationCheck { return hang }, 305 * time.Second, 305 * time.Second, []string{audit.SysMonitorDisabled, audit.SessionExpired}},
+		{"fails after a while", bearer.StreamConfig{}, func(since time.Duration) bearer.RevocationCheck {
+			return func(context.Context, bearer.Token) (bool, error) {
+				if since < 10*time.Minute {
+					return false, nil
+				}
+				return false, down
+			}
+		}, 11 * time.Minute, 11*time.Minute + 30*time.Second, []string{audit.SysMonitorDisabled, audit.SessionExpired}},
+		{"fails now and then", bearer.StreamConfig{}, func(since time.Duration) bearer.RevocationCheck {
+			return func(context.Context, bearer.Token) (bool, error) {
+				if since < 20*time.Minute && since/(30*time.Second)%2 == 0 {
+					return false, down
+				}
+				return since >= 20*time.Minute, nil
+			}
+		}, 20 * time.Minute, 20*time.Minute + 30*time.Second, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				rec := new(eventlog.Recorder)
+				start := time.Now()
+				tt.cfg.Audit = rec
+				tt.cfg.Revoked = func(ctx context.Context, tok bearer.Token) (bool, error) {
+					return tt.check(time.Since(start))(ctx, tok)
+				}
+				h, r := streamOf(t, newStreams(t, tt.cfg), time.Hour, func(w http.ResponseWriter, r *http.Request) {
+					fmt.Fprint(w, "data")
+					<-r.Context().Done()
+				})
+				w := newSink()
+				if v := w.serve(h, r); v != http.ErrAbortHandler {
+					t.Errorf("panicked with %v", v)
+				}
+				if took := time.Since(start); took < tt.least || took > tt.most {
+					t.Errorf("ended after %v, want %v to %v", took, tt.least, tt.most)
+				}
+				synctest.Wait()
+				if got := events(rec); tt.names != nil && !slices.Equal(got, tt.names) {
+					t.Errorf("got the events %v, want %v", got, tt.names)
+				}
+				if all := rec.All(); tt.names != nil && all[len(all)-1].Level != slog.LevelError {
+					t.Errorf("got the event %+v", all[len(all)-1])
+				}
+				time.Sleep(10 * time.Minute) // the check that hangs
+				if got := len(rec.All()); tt.names != nil && got != len(tt.names) {
+					t.Errorf("%d events, the last of them late", got)
+				}
+			})
+		})
+	}
+}
+
+// That the check fails is told once, however many streams there are, and that it works
+// again.
+func TestStreamCheckOutageIsToldOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rec := new(eventlog.Recorder)
+		var down atomic.Bool
+		s := newStreams(t, bearer.StreamConfig{Audit: rec, MaxStale: time.Hour, Revoked: func(context.Context, bearer.Token) (bool, error) {
+			if down.Load() {
+				return false, errors.New("connection refused")
+			}
+			return false, nil
+		}})
+		stop := make(chan struct{})
+		h, r := streamOf(t, s, 2*time.Hour, func(http.ResponseWriter, *http.Request) { <-stop })
+		var wg sync.WaitGroup
+		for range 100 {
+			wg.Go(func() { newSink().serve(h, r.Clone(context.Background())) })
+		}
+		for _, step := range []struct {
+			down bool
+			want []string
+		}{
+			{false, nil},
+			{true, []string{audit.SysMonitorDisabled}},
+			{false, []string{audit.SysMonitorDisabled, audit.SysMonitorEnabled}},
+		} {
+			down.Store(step.down)
+			time.Sleep(10 * time.Minute)
+			if got := events(rec); !slices.Equal(got, step.want) {
+				t.Errorf("got the events %v, want %v", got, step.want)
+			}
+		}
+		// One that comes and goes is told no more than once in an interval.
+		rec.Take()
+		for range 600 {
+			down.Store(!down.Load())
+			time.Sleep(time.Second)
+		}
+		if got := len(events(rec)); got > 41 {
+			t.Errorf("%d events in 10 minutes", got)
+		}
+		close(stop)
+		wg.Wait()
+	})
+}
+
+// Where nothing was sent yet, the client is told.
+func TestStreamThatHasNotBegun(t *testing.T) {
+	revoked := func(context.Context, bearer.Token) (bool, error) { return true, nil }
+	failed := func(context.Context, bearer.Token) (bool, error) { return false, errors.New("x") }
+	for _, tt := range []struct {
+		name      string
+		check     bearer.RevocationCheck
+		proto     int
+		body      io.Reader
+		status    int
+		challenge string
+		close     bool
+	}{
+		{"expired", nil, 1, nil, 401, invalidToken, false},
+		{"revoked", revoked, 1, nil, 401, invalidToken, false},
+		{"unchecked", failed, 1, nil, 503, "", false},
+		{"with a body", revoked, 1, strings.NewReader("x"), 401, invalidToken, true},
+		{"with a body, over HTTP/2", revoked, 2, strings.NewReader("x"), 401, invalidToken, false},
+		{"unchecked, with a body", failed, 1, strings.NewReader("x"), 503, "", true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				rec := new(eventlog.Recorder)
+				h, r := streamOf(t, newStreams(t, bearer.StreamConfig{Revoked: tt.check, Audit: rec}), 10*time.Minute, func(w http.ResponseWriter, r *http.Request) {
+					w.Header().Set("Content-Type", "text/event-stream")
+					w.Header().Set("Cache-Control", "max-age=60")
+					w.WriteHeader(103)
+					<-r.Context().Done()
+					w.WriteHeader(103)
+					w.WriteHeader(200)
+					if _, err := fmt.Fprint(w, "too late"); err != context.Cause(r.Context()) {
+						t.Errorf("writing: got %v, want %v", err, context.Cause(r.Context()))
+					}
+					if err := http.NewResponseController(w).SetReadDeadline(time.Now().Add(time.Hour)); err != context.Cause(r.Context()) {
+						t.Errorf("setting a deadline: got %v", err)
+					}
+				})
+				r.ProtoMajor = tt.proto
+				if tt.body != nil {
+					r.Body = io.NopCloser(tt.body)
+				}
+				w := newSink()
+				if v := w.serve(httperr.Recover(quiet())(h), r); v != nil {
+					t.Errorf("panicked with %v", v)
+				}
+				if w.status != tt.status || w.header.Get("Www-Authenticate") != tt.challenge || !strings.Contains(w.body.String(), `"status":`+fmt.Sprint(tt.status)) {
+					t.Errorf("got %d %q %s", w.status, w.header, w.body.String())
+				}
+				if got := w.header.Get("Content-Type"); got != "application/problem+json" {
+					t.Errorf("Content-Type = %q", got)
+				}
+				if got := w.header.Get("Connection"); (got == "close") != tt.close {
+					t.Errorf("Connection = %q", got)
+				}
+				if got := w.header.Get("Retry-After"); (got != "") != (tt.status == 503) {
+					t.Errorf("Retry-After = %q", got)
+				}
+				if !w.writes.IsZero() || w.reads.IsZero() != (tt.body == nil) || w.reads.After(time.Now()) {
+					t.Errorf("deadlines %v for writes and %v for reads", w.writes, w.reads)
+				}
+				synctest.Wait()
+				ended := 0
+				for _, name := range events(rec) {
+					if name == audit.SessionExpired {
+						ended++
+					}
+				}
+				if ended != 1 {
+					t.Errorf("got the events %v", events(rec))
+				}
+			})
+		})
+	}
+}
+
+// A request whose token is past its time, which is within the leeway of the auth
+// door, begins no stream.
+func TestStreamOfAnExpiredToken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rec := new(eventlog.Recorder)
+		h, r := streamOf(t, newStreams(t, bearer.StreamConfig{}), 10*time.Second, func(http.ResponseWriter, *http.Request) { t.Error("the handler was called") })
+		time.Sleep(10 * time.Second)
+		w := newSink()
+		w.serve(httperr.Recover(httperr.Config{Audit: rec})(h), r)
+		if w.status != 401 || w.header.Get("Www-Authenticate") != invalidToken {
+			t.Errorf("got %d, %q", w.status, w.header)
+		}
+		if all := rec.All(); len(all) != 1 || all[0].Name != audit.LoginFail || all[0].Subject != "alice" {
+			t.Errorf("got the events %+v", all)
+		}
+	})
+}
+
+// A handler that is done in time notices nothing.
+func TestStreamThatEndsInTime(t *testing.T) {
+	for name, f := range map[string]http.HandlerFunc{
+		"writes":     func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "hello") },
+		"nothing":    func(http.ResponseWriter, *http.Request) {},
+		"panics":     func(http.ResponseWriter, *http.Request) { panic("oops") },
+		"no content": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(204) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				before := runtime.NumGoroutine()
+				rec := new(eventlog.Recorder)
+				var ctx context.Context
+				h, r := streamOf(t, newStreams(t, bearer.StreamConfig{Audit: rec, Revoked: func(context.Context, bearer.Token) (bool, error) {
+					t.Error("the check was asked")
+					return true, nil
+				}}), time.Minute, func(w http.ResponseWriter, r *http.Request) {
+					ctx = r.Context()
+					f(w, r)
+				})
+				w := newSink()
+				if v := w.serve(h, r); (v == "oops") != (name == "panics") || v == http.ErrAbortHandler {
+					t.Errorf("panicked with %v", v)
+				}
+				if ctx.Err() == nil || context.Cause(ctx) != context.Canceled {
+					t.Errorf("after it the context says %v", context.Cause(ctx))
+				}
+				time.Sleep(time.Hour)
+				if n := runtime.NumGoroutine() - before; n > 0 {
+					t.Errorf("%d goroutines are left", n)
+				}
+				if len(rec.All()) > 0 || len(w.misused) > 0 || !w.writes.IsZero() {
+					t.Errorf("events %v, misuse %v, deadline %v", events(rec), w.misused, w.writes)
+				}
+			})
+		})
+	}
+}
+
+// A check that is under way when the handler returns is given up, and what it says
+// then does not matter.
+func TestStreamIsLeftAloneAfterTheHandler(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rec := new(eventlog.Recorder)
+		var given error
+		h, r := streamOf(t, newStreams(t, bearer.StreamConfig{Audit: rec, Interval: 10 * time.Second, Revoked: func(ctx context.Context, _ bearer.Token) (bool, error) {
+			<-ctx.Done()
+			given = ctx.Err()
+			return true, nil
+		}}), time.Minute, func(w http.ResponseWriter, _ *http.Request) {
+			fmt.Fprint(w, "data")
+			time.Sleep(10*time.Second + time.Millisecond)
+		})
+		w := newSink()
+		if v := w.serve(h, r); v != nil {
+			t.Errorf("panicked with %v", v)
+		}
+		synctest.Wait()
+		time.Sleep(time.Hour)
+		if given != context.Canceled || len(rec.All()) > 0 || len(w.misused) > 0 || !w.writes.IsZero() {
+			t.Errorf("the check got %v, events %v, misuse %v, deadline %v", given, events(rec), w.misused, w.writes)
+		}
+	})
+}
+
+// The request's end reaches the handler as without the door.
+func TestStreamOfAClientThatLeaves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rec := new(eventlog.Recorder)
+		h, r := streamOf(t, newStreams(t, bearer.StreamConfig{Audit: rec}), time.Hour, func(w http.ResponseWriter, r *http.Request) {
+			fmt.Fprint(w, "data")
+			<-r.Context().Done()
+			if got := context.Cause(r.Context()); got != context.Canceled {
+				t.Errorf("cause = %v", got)
+			}
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		parent, left := context.WithCancel(ctx)
+		time.AfterFunc(time.Second, left)
+		if v := newSink().serve(h, r.WithContext(parent)); v != nil || len(rec.All()) > 0 {
+			t.Errorf("panicked with %v, events %v", v, events(rec))
+		}
+	})
+}
+
+// What there is nothing to watch of passes as it is.
+func TestStreamOfNothing(t *testing.T) {
+	endless := newAuthenticatorFor(auth.Identity{Subject: "alice"})
+	revoked := func(context.Context, bearer.Token) (bool, error) { return true, nil }
+	for _, tt := range []struct {
+		name   string
+		door   func(http.Handler) http.Handler
+		check  bearer.RevocationCheck
+		token  string
+		status int
+	}{
+		{"credentials without an end", auth.Require(endless), nil, "x", 200},
+		{"anonymous", auth.Optional(newAuthenticator(t)), nil, "", 200},
+		{"anonymous, with a check", auth.Optional(newAuthenticator(t)), revoked, "", 200},
+		{"no auth door", func(h http.Handler) http.Handler { return h }, nil, "", 500},
+		{"no auth door, with a check", func(h http.Handler) http.Handler { return h }, revoked, "", 500},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var before, after *http.Request
+			var given http.ResponseWriter
+			s := newStreams(t, bearer.StreamConfig{Revoked: tt.check})
+			inner := s.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				given, after = w, r
+				w.WriteHeader(200)
+			}))
+			h := tt.door(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				before = r
+				inner.ServeHTTP(w, r)
+			}))
+			r := httptest.NewRequest("GET", "/", nil)
+			if tt.token != "" {
+				r.Header.Set("Authorization", "Bearer "+tt.token)
+			}
+			w := newSink()
+			httperr.Recover(quiet())(h).ServeHTTP(w, r)
+			if w.status != tt.status {
+				t.Errorf("got %d, want %d", w.status, tt.status)
+			}
+			if _, unwraps := given.(interface{ SetWriteDeadline(time.Time) error }); tt.status == 200 && (before != after || unwraps) {
+				t.Error("the handler got another request or ResponseWriter")
+			}
+		})
+	}
+}
+
+type fixed struct{ id auth.Identity }
+
+func newAuthenticatorFor(id auth.Identity) auth.Authenticator { return fixed{id} }
+
+func (f fixed) Authenticate(r *http.Request) (*auth.Identity, error) {
+	if r.Header.Get("Authorization") == "" {
+		return nil, auth.ErrNoCredentials
+	}
+	return f.id.Clone(), nil
+}
+
+func (fixed) Challenge(h http.Header, _ *http.Request, _ error) { h.Add("Www-Authenticate", "Fixed") }
+
+func (fixed) Scheme() auth.SecurityScheme { return auth.SecurityScheme{Type: "http", Scheme: "fixed"} }
+
+// What the auth door has found is the handler's, and that of doors further in, as
+// without this door; a mux further in may change its request while an event is
+// written.
+func TestStreamKeepsTheScope(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		mux := http.NewServeMux()
+		mux.HandleFunc("GET /items", func(w http.ResponseWriter, r *http.Request) {
+			if id, ok := auth.FromContext(r.Context()); !ok || id.Subject != "alice" {
+				t.Errorf("the handler has the identity %v", id)
+			}
+			if httperr.RequestID(r.Context()) != "req-1" {
+				t.Errorf("request id %q", httperr.RequestID(r.Context()))
+			}
+			w.WriteHeader(200)
+			<-r.Context().Done()
+			if context.Cause(r.Context()) != bearer.ErrExpired {
+				t.Errorf("cause = %v", context.Cause(r.Context()))
+			}
+			p := auth.Refuse(r, auth.ErrInvalid)
+			if p.Status != 401 || p.Header.Get("Www-Authenticate") != invalidToken {
+				t.Errorf("refused with %d %v", p.Status, p.Header)
+			}
+		})
+		slow := func(next http.Handler) http.Handler { // so that the mux writes when the stream ends
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				time.Sleep(time.Minute)
+				r.URL.Path = "/" + "items"
+				next.ServeHTTP(w, r)
+			})
+		}
+		// The second door finds none of its own credentials, and keeps the first's.
+		second := auth.Optional(noCredentials{})
+		now := time.Now().Unix()
+		h, rec := newStreams(t, bearer.StreamConfig{}), new(eventlog.Recorder)
+		r := request(mint(t, hsKey(), goodClaims().with("iat", now, "exp", now+60)))
+		r.Header.Set("X-Request-Id", "req-1")
+		cfg := quiet()
+		cfg.Audit = rec
+		// Both come at one moment, so it may have begun or not.
+		if v := newSink().serve(httperr.Recover(cfg)(auth.Require(newAuthenticator(t))(h.Wrap(second(slow(mux))))), r); v != nil && v != http.ErrAbortHandler {
+			t.Errorf("panicked with %v", v)
+		}
+		now = time.Now().Unix()
+		r = request(mint(t, hsKey(), goodClaims().with("iat", now, "exp", now+60)))
+		r.Header.Set("X-Request-Id", "req-1")
+		if v := newSink().serve(httperr.Recover(cfg)(auth.Require(newAuthenticator(t))(h.Wrap(second(mux)))), r); v != http.ErrAbortHandler {
+			t.Errorf("panicked with %v", v)
+		}
+	})
+}
+
+type noCredentials struct{ fixed }
+
+func (noCredentials) Authenticate(*http.Request) (*auth.Identity, error) {
+	return nil, auth.ErrNoCredentials
+}
+
+func BenchmarkStreams(b *testing.B) {
+	for name, check := range map[string]bearer.RevocationCheck{
+		"expiry": nil,
+		"check":  func(context.Context, bearer.Token) (bool, error) { return false, nil },
+	} {
+		b.Run(name, func(b *testing.B) {
+			h := newStreams(b, bearer.StreamConfig{Revoked: check}).Wrap(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(204) }))
+			id := &auth.Identity{Subject: "alice", Expires: time.Now().Add(time.Hour), Claims: auth.NewClaims(goodClaims().String())}
+			r := httptest.NewRequest("GET", "/", nil)
+			r = r.WithContext(auth.NewContext(r.Context(), id))
+			w := httptest.NewRecorder()
+			b.ReportAllocs()
+			for b.Loop() {
+				h.ServeHTTP(w, r)
+			}
+		})
+	}
+}
+
+// Events go on until the token ends, or is revoked.
+func ExampleStreams() {
+	revoked := func(context.Context, bearer.Token) (bool, error) { return false, nil } // bearer.CheckRevocations(store)
+	streams, err := bearer.NewStreams(bearer.StreamConfig{Revoked: revoked})
+	if err != nil {
+		log.Fatal(err)
+	}
+	events := streams.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		fmt.Fprint(w, "data: hello\n\n")
+		<-r.Context().Done() // or the next event
+		fmt.Println(context.Cause(r.Context()))
+	}))
+	// auth.Require(tokens)(events), in a service.
+	r := httptest.NewRequest("GET", "/events", nil)
+	id := &auth.Identity{Subject: "alice", Expires: time.Now().Add(10 * time.Millisecond)}
+	w := httptest.NewRecorder()
+	func() {
+		defer func() { fmt.Println(recover()) }() // net/http does that
+		events.ServeHTTP(w, r.WithContext(auth.NewContext(r.Context(), id)))
+	}()
+	fmt.Printf("%q", w.Body)
+	// Output:
+	// bearer: the credentials of the stream have expired
+	// net/http: abort Handler
+	// "data: hello\n\n"
+}
