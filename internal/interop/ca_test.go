@@ -68,7 +68,7 @@ func (a *authority) client() *http.Client {
 	pool.AddCert(a.certificate)
 	return &http.Client{
 		Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}},
-		Timeout:   20 * time.Second,
+		Timeout:   time.Minute,
 	}
 }
 

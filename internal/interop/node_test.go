@@ -21,8 +21,8 @@ import (
 
 const (
 	installTimeout = 3 * time.Minute
-	childTimeout   = time.Minute // of each process, whatever it does
-	answerTimeout  = 20 * time.Second
+	childTimeout   = 3 * time.Minute // of each process, whatever it does
+	answerTimeout  = time.Minute
 )
 
 // nodeDir is where the scripts and their packages are.
@@ -35,6 +35,15 @@ var installed = sync.OnceValue(func() error {
 		if _, err := exec.LookPath(name); err != nil {
 			return fmt.Errorf("%s is not installed", name)
 		}
+	}
+	version, err := exec.Command("node", "--version").Output()
+	if err != nil {
+		return fmt.Errorf("node --version: %w", err)
+	}
+	// What is older lacks crypto and URL.parse, which the packages use.
+	var major, minor int
+	if _, err := fmt.Sscanf(string(version), "v%d.%d.", &major, &minor); err != nil || major < 20 || major == 20 && minor < 19 {
+		return fmt.Errorf("node is %s, and not 20.19 or later", bytes.TrimSpace(version))
 	}
 	lock, err := os.ReadFile(filepath.Join(nodeDir, "package-lock.json"))
 	if err != nil {
@@ -66,7 +75,8 @@ func needNode(t *testing.T) {
 	case os.Getenv("CI") == "true":
 		t.Fatal(err)
 	default:
-		t.Skip(err)
+		line, _, _ := strings.Cut(err.Error(), "\n")
+		t.Skip(line)
 	}
 }
 
@@ -190,6 +200,7 @@ func (p *peer) call(t *testing.T, result any, command string, args ...any) {
 type step struct {
 	Name  string `json:"step"`
 	Error string `json:"error"`
+	Took  int    `json:"ms"`
 }
 
 // runSteps runs a script that does one step after the other with s (see
@@ -219,6 +230,7 @@ func runSteps(t *testing.T, script string, s *server, want ...string) {
 		}
 		done[s.Name] = true
 		t.Run(s.Name, func(t *testing.T) {
+			t.Logf("took %d ms", s.Took)
 			if s.Error != "" {
 				t.Error(s.Error)
 			}

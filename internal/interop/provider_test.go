@@ -2,9 +2,9 @@ package interop
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -152,40 +152,55 @@ func (m *mockServer) with(t *testing.T, header, claims map[string]any) string {
 }
 
 // patient asks peers that may be slow to start, but not for ever.
-var patient = &http.Client{Timeout: 20 * time.Second}
+var patient = &http.Client{Timeout: time.Minute}
 
-// requestToken asks a token endpoint for a token by client credentials.
+// requestToken asks a token endpoint for an access token by client credentials.
 func requestToken(c *http.Client, endpoint, id, secret string, form url.Values) (string, error) {
 	all := url.Values{"grant_type": {"client_credentials"}}
-	for name, values := range form {
-		all[name] = values
-	}
-	r, err := http.NewRequest(http.MethodPost, endpoint, strings.NewReader(all.Encode()))
+	maps.Copy(all, form)
+	answer, err := postForm(c, endpoint, id, secret, all, nil)
 	if err != nil {
 		return "", err
 	}
+	if answer.status != http.StatusOK || answer.AccessToken == "" {
+		return "", fmt.Errorf("the token endpoint answers %d: %s", answer.status, answer.body)
+	}
+	return answer.AccessToken, nil
+}
+
+// An answer is what an endpoint of an authorization server says.
+type answer struct {
+	status int
+	header http.Header
+	body   []byte
+
+	AccessToken string `json:"access_token"`
+	TokenType   string `json:"token_type"`
+	Error       string `json:"error"`
+}
+
+// postForm sends a form, as a client that has a secret.
+func postForm(c *http.Client, endpoint, id, secret string, form url.Values, header http.Header) (answer, error) {
+	r, err := http.NewRequest(http.MethodPost, endpoint, strings.NewReader(form.Encode()))
+	if err != nil {
+		return answer{}, err
+	}
+	maps.Copy(r.Header, header)
 	r.SetBasicAuth(id, secret)
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	resp, err := c.Do(r)
 	if err != nil {
-		return "", err
+		return answer{}, err
 	}
 	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
-	if err != nil {
-		return "", err
+	a := answer{status: resp.StatusCode, header: resp.Header}
+	if a.body, err = io.ReadAll(io.LimitReader(resp.Body, 1<<20)); err != nil {
+		return answer{}, err
 	}
-	if resp.StatusCode != http.StatusOK {
-		return "", fmt.Errorf("the token endpoint answers %d: %s", resp.StatusCode, body)
+	if len(a.body) > 0 {
+		if err := json.Unmarshal(a.body, &a); err != nil {
+			return answer{}, fmt.Errorf("%q: %w", a.body, err)
+		}
 	}
-	var answer struct {
-		AccessToken string `json:"access_token"`
-	}
-	if err := json.Unmarshal(body, &answer); err != nil {
-		return "", err
-	}
-	if strings.Count(answer.AccessToken, ".") != 2 {
-		return "", errors.New("the token endpoint gives no JWT")
-	}
-	return answer.AccessToken, nil
+	return a, nil
 }

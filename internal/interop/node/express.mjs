@@ -11,7 +11,7 @@ app.use(auth({
   audience: settings.audience,
   strict: true, // the profile of RFC 9068
   cooldownDuration: 0,
-  timeoutDuration: 10_000,
+  timeoutDuration: 30_000,
   dpop: { enabled: settings.dpop },
 }));
 app.get('/items', requiredScopes('items:read'), (req, res) => res.json(req.auth.payload));

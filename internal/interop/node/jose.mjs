@@ -3,7 +3,7 @@ import { createRemoteJWKSet, decodeProtectedHeader, errors, jwtVerify } from 'jo
 
 import { assert, refused, rotate, settings, signal, step } from './steps.mjs';
 
-const keys = createRemoteJWKSet(new URL(settings.jwks), { timeoutDuration: 10_000, cooldownDuration: 0 });
+const keys = createRemoteJWKSet(new URL(settings.jwks), { timeoutDuration: 30_000, cooldownDuration: 0 });
 const verify = (token, more) => jwtVerify(token, keys, {
   issuer: settings.issuer, audience: settings.audience, typ: 'at+jwt', ...more,
   requiredClaims: ['sub', 'iat', 'exp', 'jti', 'client_id'],

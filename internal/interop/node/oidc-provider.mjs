@@ -1,7 +1,9 @@
 // An authorization server made with npm's oidc-provider. Its access tokens are
 // JWTs of RFC 9068 for the resource that is asked for: signed with ES256 if its
-// path is /es256, and with RS256 otherwise. Those for urn:opaque are opaque.
-import { randomUUID } from 'node:crypto';
+// path is /es256, and with RS256 otherwise. Those for urn:opaque are opaque, and
+// so are those for urn:opaque:sub, which is told their subject by introspection;
+// by itself the program tells none where a client is its own.
+import { randomBytes, randomUUID } from 'node:crypto';
 import { exportJWK, generateKeyPair } from 'jose';
 import Provider from 'oidc-provider';
 
@@ -20,6 +22,7 @@ async function newKeys() {
 let keys = settings.keys ?? (await newKeys());
 let handler;
 let url;
+const nonceSecret = randomBytes(32); // a proof must carry a nonce made with it
 
 // What the tokens are kept in, across a change of keys.
 const stored = new Map();
@@ -48,8 +51,10 @@ function start() {
       response_types: [],
     }],
     scopes: ['items:read', 'items:write'],
+    extraTokenClaims: (ctx, token) => (token.aud === 'urn:opaque:sub' ? { sub: token.clientId } : undefined),
     features: {
       devInteractions: { enabled: false },
+      dPoP: { enabled: true, nonceSecret, requireNonce: () => true },
       clientCredentials: { enabled: true },
       introspection: { enabled: true },
       revocation: { enabled: true },
@@ -58,7 +63,7 @@ function start() {
         getResourceServerInfo: (ctx, resource) => ({
           audience: resource,
           scope: 'items:read items:write',
-          accessTokenFormat: resource === 'urn:opaque' ? 'opaque' : 'jwt',
+          accessTokenFormat: resource.startsWith('urn:opaque') ? 'opaque' : 'jwt',
           accessTokenTTL: 300,
           jwt: { sign: { alg: resource.endsWith('/es256') ? 'ES256' : 'RS256' } },
         }),

@@ -1,7 +1,7 @@
 // What the clients in this folder have in common. Such a program is started
 // with its settings as JSON in the variable PEER and does one step after the
-// other. Of each it prints a line of JSON: its name, and its error if there is
-// one.
+// other. Of each it prints a line of JSON: its name, how long it took, and
+// its error if there is one.
 import { strict as assert } from 'node:assert';
 
 export { assert };
@@ -9,21 +9,23 @@ export { assert };
 export const settings = JSON.parse(process.env.PEER);
 
 // signal bounds one request.
-export const signal = () => AbortSignal.timeout(10_000);
+export const signal = () => AbortSignal.timeout(30_000);
 
 // step does one thing and returns what comes of it, or undefined if it fails.
 export async function step(name, f) {
   let late;
+  const began = Date.now();
+  const ms = () => Date.now() - began;
   try {
     const result = await Promise.race([
       f(),
-      new Promise((_, reject) => { late = setTimeout(() => reject(new Error('took over 20 seconds')), 20_000); }),
+      new Promise((_, reject) => { late = setTimeout(() => reject(new Error('took over a minute')), 60_000); }),
     ]);
-    say({ step: name });
+    say({ step: name, ms: ms() });
     return result;
   } catch (err) {
     const cause = err?.cause === undefined ? '' : `\ncause: ${describe(err.cause)}`;
-    say({ step: name, error: `${err?.stack ?? err}${cause}` });
+    say({ step: name, ms: ms(), error: `${err?.stack ?? err}${cause}` });
     return undefined;
   } finally {
     clearTimeout(late);
