@@ -10,6 +10,8 @@ import (
 	"github.com/coreos/go-oidc/v3/oidc"
 	"golang.org/x/oauth2"
 	"golang.org/x/oauth2/clientcredentials"
+
+	"github.com/sallyport/sallyport/auth/jwk"
 )
 
 // TestXOAuth2 gets tokens with golang.org/x/oauth2, in each style in which it
@@ -67,6 +69,54 @@ func TestXOAuth2(t *testing.T) {
 			_, err = cfg.PasswordCredentialsToken(ctx, userName, "wrong")
 			wantRetrieveError(t, err, http.StatusBadRequest, "invalid_grant")
 		})
+		t.Run("refresh, "+name, func(t *testing.T) {
+			cfg := oauth2.Config{ClientID: "app", Endpoint: oauth2.Endpoint{TokenURL: s.issuer + "/token", AuthStyle: style}, Scopes: []string{"items:read"}}
+			first, err := cfg.PasswordCredentialsToken(ctx, userName, userPassword)
+			if err != nil {
+				t.Fatal(err)
+			}
+			// A token that has expired makes the library's client refresh it.
+			expired := *first
+			expired.Expiry = time.Now().Add(-time.Minute)
+			source := cfg.TokenSource(ctx, &expired)
+			second, err := source.Token()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if second.RefreshToken == first.RefreshToken || second.RefreshToken == "" || second.AccessToken == first.AccessToken {
+				t.Error("the tokens are not new")
+			}
+			check(t, cfg.Client(ctx, second), userSubject)
+			// The first again, as a thief would.
+			for _, token := range []*oauth2.Token{&expired, {RefreshToken: second.RefreshToken}} {
+				_, err := cfg.TokenSource(ctx, token).Token()
+				wantRetrieveError(t, err, http.StatusBadRequest, "invalid_grant")
+			}
+			// With the login its access tokens have ended, too.
+			if status, _ := send(t, s.client(), s.issuer+"/items", http.Header{"Authorization": {"Bearer " + second.AccessToken}}); status != http.StatusUnauthorized {
+				t.Errorf("got status %d for a token of a login that has ended, want 401", status)
+			}
+		})
+	}
+}
+
+// TestGoOIDCDiscovers finds our keys by our metadata, published where OpenID
+// providers have theirs.
+func TestGoOIDCDiscovers(t *testing.T) {
+	t.Parallel()
+	s := newServer(t, "ES256")
+	c := s.client()
+	ctx := oidc.ClientContext(t.Context(), c)
+	provider, err := oidc.NewProvider(ctx, s.issuer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := provider.Endpoint().TokenURL; got != s.issuer+"/token" {
+		t.Errorf("got the token endpoint %q", got)
+	}
+	verifier := provider.Verifier(&oidc.Config{ClientID: audience, SupportedSigningAlgs: []string{"ES256"}})
+	if _, err := verifier.Verify(ctx, s.token(t, c)); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -91,7 +141,7 @@ func TestGoOIDC(t *testing.T) {
 			s := newServer(t, alg)
 			c := s.client()
 			ctx := oidc.ClientContext(t.Context(), c)
-			verifier := oidc.NewVerifier(s.issuer, oidc.NewRemoteKeySet(ctx, s.issuer+"/jwks"), &oidc.Config{
+			verifier := oidc.NewVerifier(s.issuer, oidc.NewRemoteKeySet(ctx, s.jwks()), &oidc.Config{
 				ClientID: audience, SupportedSigningAlgs: []string{alg},
 			})
 			old := s.token(t, c)
@@ -110,12 +160,33 @@ func TestGoOIDC(t *testing.T) {
 					t.Errorf("after the change of keys: %v", err)
 				}
 			}
-			other := oidc.NewVerifier(s.issuer, oidc.NewRemoteKeySet(ctx, s.issuer+"/jwks"), &oidc.Config{
+			other := oidc.NewVerifier(s.issuer, oidc.NewRemoteKeySet(ctx, s.jwks()), &oidc.Config{
 				ClientID: "other", SupportedSigningAlgs: []string{alg},
 			})
 			if _, err := other.Verify(ctx, old); err == nil {
 				t.Error("a token for another audience is accepted")
 			}
 		})
+	}
+}
+
+// TestDiscoverOurselves finds our keys by our metadata where RFC 8414 has it, and
+// not if the server's certificate is by nobody's authority.
+func TestDiscoverOurselves(t *testing.T) {
+	t.Parallel()
+	s := newServer(t, "ES256")
+	c := s.client()
+	p := &provider{issuer: s.issuer, audience: audience}
+	token := s.token(t, c)
+	discover := func(c *http.Client) http.Handler {
+		return api(t, p, discovered(t, p, func(cfg *jwk.DiscoverConfig) {
+			cfg.WellKnown, cfg.Remote.HTTPClient = jwk.OAuthAuthorizationServer, c
+		}))
+	}
+	if !decided(t, discover(c), token) {
+		t.Error("a token of ours is not taken")
+	}
+	if decided(t, discover(nil), token) {
+		t.Error("keys are taken from a server that nobody vouches for")
 	}
 }

@@ -1,8 +1,16 @@
 package interop
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"encoding/base64"
+	"encoding/json"
+	"log/slog"
 	"net/http"
 	"net/url"
+	"strings"
 	"sync"
 	"testing"
 
@@ -10,6 +18,7 @@ import (
 
 	"github.com/sallyport/sallyport/auth"
 	"github.com/sallyport/sallyport/auth/bearer"
+	"github.com/sallyport/sallyport/auth/dpop"
 	"github.com/sallyport/sallyport/auth/jwk"
 	"github.com/sallyport/sallyport/auth/oauth"
 	"github.com/sallyport/sallyport/auth/password"
@@ -30,7 +39,8 @@ type server struct {
 	issuer string
 	alg    string
 	ring   *jwk.Ring
-	secret string // of the client "service"
+	secret string          // of the client "service"
+	signer json.RawMessage // the private JWK of the client "signer"
 
 	mu   sync.Mutex // for changes of the ring
 	olds []string   // ids of the keys that no longer sign
@@ -38,9 +48,10 @@ type server struct {
 
 // newServer starts one whose keys are of this algorithm.
 //
-// Its clients are "service", which has a secret, and "app", which is public and
-// for the user ada. Its API is at /items, for the scope items:read, and at /admin,
-// for a scope that nobody has.
+// Its clients are "service", which has a secret, "signer", which signs assertions,
+// and "app", which is public and for the user ada, as is "other". They may have tokens that are
+// bound to a key, by proofs with nonces. Its API is at /items, for the scope
+// items:read, and at /admin, for a scope that nobody has.
 func newServer(t *testing.T, alg string) *server {
 	t.Helper()
 	s := &server{authority: newAuthority(t), alg: alg}
@@ -63,7 +74,9 @@ func (s *server) handler(t *testing.T, issuer string) http.Handler {
 	}
 	clients, err := oauth.NewMemoryClients(
 		oauth.Client{ID: "service", SecretHash: hash, Grants: []oauth.Grant{oauth.ClientCredentials}, Scopes: []string{"items:read", "items:write"}},
-		oauth.Client{ID: "app", Public: true, Grants: []oauth.Grant{oauth.Password}, Scopes: []string{"items:read", "items:write"}},
+		oauth.Client{ID: "signer", Keys: s.signerKeys(t), Grants: []oauth.Grant{oauth.ClientCredentials}, Scopes: []string{"items:read", "items:write"}},
+		oauth.Client{ID: "other", Public: true, Grants: []oauth.Grant{oauth.Password, oauth.RefreshToken}, Scopes: []string{"items:read", "items:write"}},
+		oauth.Client{ID: "app", Public: true, Grants: []oauth.Grant{oauth.Password, oauth.RefreshToken}, Scopes: []string{"items:read", "items:write"}},
 	)
 	if err != nil {
 		t.Fatal(err)
@@ -82,27 +95,38 @@ func (s *server) handler(t *testing.T, issuer string) http.Handler {
 	if err != nil {
 		t.Fatal(err)
 	}
+	proofs, err := dpop.New(dpop.Config{Origins: []string{issuer}, RequireNonce: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	revocations := auth.NewMemoryRevocations(0)
 	tokens, err := oauth.NewServer(oauth.Config{
 		Issuer: issuer, Audience: audience, Keys: s.ring,
 		Users: users, Passwords: passwords,
-		Clients: clients, Grants: []oauth.Grant{oauth.Password, oauth.ClientCredentials},
+		Clients: clients, Grants: []oauth.Grant{oauth.Password, oauth.RefreshToken, oauth.ClientCredentials},
+		RefreshTokens: oauth.NewMemoryRefreshStore(0), Revocations: revocations, DPoP: proofs,
+		Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	door, err := bearer.New(bearer.Config{Issuer: issuer, Audience: []string{audience}, Keys: s.ring})
+	door, err := bearer.New(bearer.Config{
+		Issuer: issuer, Audience: []string{audience}, Keys: s.ring,
+		Revoked: bearer.CheckRevocations(revocations), DPoP: proofs,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	guard := func(scope string) http.Handler {
-		return auth.Require(door)(authz.Require(authz.Scope(scope))(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			id, _ := auth.FromContext(r.Context())
-			w.Header().Set("X-Subject", id.Subject)
-		})))
+		return auth.Require(door)(authz.Require(authz.Scope(scope))(http.HandlerFunc(tell)))
 	}
 	mux := http.NewServeMux()
+	mux.Handle(tokens.MetadataPath(), tokens.MetadataHandler())
+	mux.Handle("/.well-known/openid-configuration", tokens.MetadataHandler()) // for clients that look nowhere else
 	mux.Handle("/token", tokens.TokenHandler())
-	mux.Handle("/jwks", jwk.Handler(s.ring))
+	mux.Handle("/revoke", tokens.RevocationHandler())
+	mux.Handle("/introspect", tokens.IntrospectionHandler())
+	mux.Handle("/.well-known/jwks.json", jwk.Handler(s.ring))
 	mux.Handle("GET /items", guard("items:read"))
 	mux.Handle("GET /admin", guard("admin"))
 	mux.HandleFunc("POST /rotate", func(w http.ResponseWriter, r *http.Request) {
@@ -112,12 +136,46 @@ func (s *server) handler(t *testing.T, issuer string) http.Handler {
 		}
 		w.WriteHeader(http.StatusNoContent)
 	})
-	return httperr.Recover()(httperr.Mux(mux))
+	return quietly(httperr.Mux(mux))
+}
+
+// signerKeys makes the key of the client "signer", and returns the public half.
+func (s *server) signerKeys(t *testing.T) jwk.Set {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bytes, err := private.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := jwk.NewKey("signer-1", "ES256", &private.PublicKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var members map[string]any
+	public, err := json.Marshal(key)
+	if err == nil {
+		err = json.Unmarshal(public, &members)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	members["d"] = base64.RawURLEncoding.EncodeToString(bytes)
+	if s.signer, err = json.Marshal(members); err != nil {
+		t.Fatal(err)
+	}
+	keys, err := jwk.Static(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return keys
 }
 
 // rotate makes a new key sign. The old ones still verify, unless drop is true.
 func (s *server) rotate(drop bool) error {
-	next, err := jwk.Generate(s.alg)
+	next, err := generate(s.alg)
 	if err != nil {
 		return err
 	}
@@ -141,11 +199,23 @@ func (s *server) rotate(drop bool) error {
 
 func newKey(t *testing.T, alg string) jwk.Key {
 	t.Helper()
-	k, err := jwk.Generate(alg)
+	k, err := generate(alg)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return k
+}
+
+// generate is jwk.Generate with RSA keys that are made quickly.
+func generate(alg string) (jwk.Key, error) {
+	if !strings.HasPrefix(alg, "RS") && !strings.HasPrefix(alg, "PS") {
+		return jwk.Generate(alg)
+	}
+	private, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		return jwk.Key{}, err
+	}
+	return jwk.NewKey(rand.Text(), alg, private)
 }
 
 // settings are what the scripts that talk to s are told.
@@ -153,15 +223,19 @@ func (s *server) settings() map[string]any {
 	return map[string]any{
 		"issuer":   s.issuer,
 		"token":    s.issuer + "/token",
-		"jwks":     s.issuer + "/jwks",
+		"jwks":     s.jwks(),
 		"api":      s.issuer + "/items",
 		"audience": audience,
 		"alg":      s.alg,
 		"service":  map[string]string{"id": "service", "secret": s.secret},
+		"signer":   map[string]any{"id": "signer", "jwk": s.signer},
 		"app":      map[string]string{"id": "app"},
+		"other":    map[string]string{"id": "other"},
 		"user":     map[string]string{"name": userName, "password": userPassword, "subject": userSubject},
 	}
 }
+
+func (s *server) jwks() string { return s.issuer + "/.well-known/jwks.json" }
 
 // token gets a token for the client "service".
 func (s *server) token(t *testing.T, c *http.Client) string {
