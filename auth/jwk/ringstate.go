@@ -1,0 +1,215 @@
+package jwk
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/sallyport/sallyport/internal/jws"
+	"github.com/sallyport/sallyport/internal/strictjson"
+)
+
+// A RingState is the keys of a rotating [Ring], private ones included, and since when
+// they are what they are: all that a program needs to go on where it stopped.
+type RingState struct {
+	Active Key
+	Since  time.Time // when Active began to sign
+
+	Next      Key       // published, and signs next; zero if there is none yet
+	Published time.Time // when Next was published
+
+	Retired []RetiredKey
+}
+
+// A RetiredKey verifies, until its last token has expired.
+type RetiredKey struct {
+	Key   Key
+	Until time.Time
+}
+
+// maxRetired bounds the keys that verify only, as a set is bounded.
+const maxRetired = maxSetKeys - 2
+
+// check returns an error if s can't be the state of a ring.
+func (s *RingState) check() error {
+	switch {
+	case !s.Active.CanSign():
+		return errors.New("its Active key can't sign")
+	case s.Since.IsZero():
+		return errors.New("Since is not set")
+	case s.Next != (Key{}) && !s.Next.CanSign():
+		return errors.New("its Next key can't sign")
+	case (s.Next == Key{}) != s.Published.IsZero():
+		return errors.New("Next and Published go together")
+	case len(s.Retired) > maxRetired:
+		return errors.New("there are too many Retired keys")
+	}
+	_, err := newRingState(s.Active, s.verifying())
+	return err
+}
+
+// verifying returns the keys that do not sign.
+func (s *RingState) verifying() []Key {
+	var keys []Key
+	if s.Next != (Key{}) {
+		keys = append(keys, s.Next)
+	}
+	for _, r := range s.Retired {
+		keys = append(keys, r.Key)
+	}
+	return keys
+}
+
+// MarshalPrivate returns the state as JSON, private keys included. Keep it where only
+// this program can read it.
+func (s RingState) MarshalPrivate() ([]byte, error) {
+	if err := s.check(); err != nil {
+		return nil, fmt.Errorf("jwk: RingState: %w", err)
+	}
+	type retired struct {
+		Key   json.RawMessage `json:"key"`
+		Until int64           `json:"until"`
+	}
+	var doc struct {
+		Active    json.RawMessage `json:"active"`
+		Since     int64           `json:"since"`
+		Next      json.RawMessage `json:"next,omitempty"`
+		Published int64           `json:"published,omitempty"`
+		Retired   []retired       `json:"retired,omitempty"`
+	}
+	var err error
+	if doc.Active, err = s.Active.MarshalPrivateJWK(); err != nil {
+		return nil, err
+	}
+	doc.Since = s.Since.Unix()
+	if s.Next != (Key{}) {
+		if doc.Next, err = s.Next.MarshalPrivateJWK(); err != nil {
+			return nil, err
+		}
+		doc.Published = s.Published.Unix()
+	}
+	for _, r := range s.Retired {
+		one := retired{Until: r.Until.Unix()}
+		if r.Key.Symmetric() {
+			one.Key, err = r.Key.MarshalPrivateJWK()
+		} else { // it will not sign again
+			one.Key, err = r.Key.verifyOnly().MarshalJSON()
+		}
+		if err != nil {
+			return nil, err
+		}
+		doc.Retired = append(doc.Retired, one)
+	}
+	return json.MarshalIndent(doc, "", "  ")
+}
+
+// ParseRingState reads what [RingState.MarshalPrivate] wrote. A document that is not
+// that is an error, which shows nothing of it.
+func ParseRingState(data []byte) (RingState, error) {
+	var s RingState
+	err := strictjson.Object(data, limits, func(name string, v strictjson.Value) (err error) {
+		switch name {
+		case "active":
+			s.Active, err = Parse(v.Raw)
+		case "since":
+			s.Since, err = seconds(v)
+		case "next":
+			s.Next, err = Parse(v.Raw)
+		case "published":
+			s.Published, err = seconds(v)
+		case "retired":
+			err = v.Elements(func(v strictjson.Value) error {
+				var r RetiredKey
+				err := strictjson.Object(v.Raw, limits, func(name string, v strictjson.Value) (err error) {
+					switch name {
+					case "key":
+						r.Key, err = Parse(v.Raw)
+					case "until":
+						r.Until, err = seconds(v)
+					}
+					return err
+				})
+				s.Retired = append(s.Retired, r)
+				return err
+			})
+		}
+		return err
+	})
+	if err != nil {
+		return RingState{}, fmt.Errorf("jwk: not the state of a ring: %w", err)
+	}
+	if err := s.check(); err != nil {
+		return RingState{}, fmt.Errorf("jwk: not the state of a ring: %w", err)
+	}
+	return s, nil
+}
+
+func seconds(v strictjson.Value) (time.Time, error) {
+	t, ok := jws.NumericDate(v)
+	if !ok {
+		return time.Time{}, errors.New("a time is not one")
+	}
+	return t, nil
+}
+
+// SaveFile writes the state into a file that only its owner can read. The file is
+// whole at all times: what is new is written beside it, to the disk, and then takes
+// its place.
+func (s RingState) SaveFile(name string) (err error) {
+	data, err := s.MarshalPrivate()
+	if err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(filepath.Dir(name), filepath.Base(name)+".*") // of mode 0600
+	if err != nil {
+		return fmt.Errorf("jwk: saving the ring: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			_ = os.Remove(f.Name())
+			err = fmt.Errorf("jwk: saving the ring: %w", err)
+		}
+	}()
+	_, err = f.Write(data)
+	if err == nil {
+		err = f.Sync()
+	}
+	if closed := f.Close(); err == nil {
+		err = closed
+	}
+	if err != nil {
+		return err
+	}
+	if err = os.Rename(f.Name(), name); err != nil {
+		return err
+	}
+	dir, err := os.Open(filepath.Dir(name))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = dir.Close() }()
+	return dir.Sync() // the new name too
+}
+
+// LoadRingState reads a file that [RingState.SaveFile] wrote. If there is none the
+// error wraps fs.ErrNotExist.
+func LoadRingState(name string) (RingState, error) {
+	info, err := os.Stat(name)
+	if err != nil {
+		return RingState{}, fmt.Errorf("jwk: loading the ring: %w", err)
+	}
+	if info.Size() > maxSetBytes {
+		return RingState{}, fmt.Errorf("jwk: loading the ring: the file is larger than %d bytes", maxSetBytes)
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		return RingState{}, fmt.Errorf("jwk: loading the ring: others than its owner may read or write %s: make its mode 0600", filepath.Base(name))
+	}
+	data, err := os.ReadFile(name) //nolint:gosec // named by the program
+	if err != nil {
+		return RingState{}, fmt.Errorf("jwk: loading the ring: %w", err)
+	}
+	return ParseRingState(data)
+}
