@@ -1,12 +1,20 @@
 // Package mtls takes client certificates: as who is calling, and as what a token is
 // bound to (RFC 8705).
+//
+//	certificates, err := mtls.New(mtls.Config{Name: mtls.URI, Allowed: []string{"spiffe://example.com/billing"}})
+//	mux.Handle("POST /invoices", auth.Require(certificates)(invoices))
+//
+// A certificate counts only if crypto/tls has verified it for the connection that the
+// request came by, or a trusted proxy has ([Forwarded]). Here it is looked at once more,
+// for each request: whether it is valid still, and for clients at all.
+//
+// Certificates are not looked up in lists of revoked ones: keep them short-lived.
 package mtls
 
 import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
-	"fmt"
 	"net/http"
 	"time"
 
@@ -23,10 +31,17 @@ func Certificate(r *http.Request) (*x509.Certificate, error) {
 		return nil, auth.ErrNoCredentials
 	}
 	c := r.TLS.VerifiedChains[0][0]
-	if now := time.Now(); now.Before(c.NotBefore) || now.After(c.NotAfter) {
-		return nil, fmt.Errorf("%w: the client certificate is not valid at this time", auth.ErrInvalid)
+	if err := valid(c, time.Now()); err != nil {
+		return nil, err
 	}
 	return c, nil
+}
+
+func valid(c *x509.Certificate, now time.Time) error {
+	if now.Before(c.NotBefore) || now.After(c.NotAfter) {
+		return invalid("the client certificate is not valid at this time")
+	}
+	return nil
 }
 
 // Thumbprint returns the SHA-256 thumbprint of c, in base64url without padding: what a
