@@ -49,7 +49,7 @@ type sink struct {
 	body     bytes.Buffer
 	writes   time.Time // the deadlines
 	reads    time.Time
-	flushed  int
+	early    int // informational responses
 	returned bool
 	misused  []string
 }
@@ -71,7 +71,9 @@ func (s *sink) Header() http.Header {
 
 func (s *sink) WriteHeader(status int) {
 	defer s.used("WriteHeader")()
-	if s.status == 0 && status >= 200 {
+	if status < 200 {
+		s.early++
+	} else if s.status == 0 {
 		s.status = status
 	}
 }
@@ -88,8 +90,7 @@ func (s *sink) Write(b []byte) (int, error) {
 }
 
 func (s *sink) Flush() {
-	defer s.used("Flush")()
-	s.flushed++
+	s.used("Flush")()
 }
 
 func (s *sink) SetWriteDeadline(t time.Time) error {
@@ -347,7 +348,11 @@ func TestStreamWithoutDeadlines(t *testing.T) {
 		{"no file", func(w http.ResponseWriter, f *os.File) error { _, err := io.Copy(w, &onlyReader{f}); return err }, 61},
 		{"flushes", func(w http.ResponseWriter, _ *os.File) error {
 			for {
+				sofar := time.Now()
 				if err := http.NewResponseController(w).Flush(); err != io.ErrClosedPipe {
+					if time.Since(sofar) == 0 {
+						t.Error("the flush that was under way at the end had another error")
+					}
 					return err
 				}
 			}
@@ -397,17 +402,33 @@ func TestStreamCopiesPartsOfFiles(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer f.Close()
-		w := newSink()
+		w := &fileSink{sink: newSink()}
 		h, r := streamOf(t, newStreams(t, bearer.StreamConfig{}), time.Hour, func(w http.ResponseWriter, _ *http.Request) {
 			limited := &io.LimitedReader{R: f, N: tt.limit}
 			if n, err := io.Copy(w, limited); err != nil || n != tt.want || limited.N != tt.left {
 				t.Errorf("limit %d: got %d, %v, and %d are left", tt.limit, n, err, limited.N)
 			}
 		})
-		if w.serve(h, r); int64(w.body.Len()) != tt.want {
-			t.Errorf("limit %d: sent %d", tt.limit, w.body.Len())
+		h.ServeHTTP(w, r)
+		if int64(w.body.Len()) != tt.want || (w.files > 0) != (tt.want > 0) {
+			t.Errorf("limit %d: sent %d, with %d times sendfile", tt.limit, w.body.Len(), w.files)
 		}
 	}
+}
+
+// A fileSink knows whether net/http could use sendfile.
+type fileSink struct {
+	*sink
+	files int
+}
+
+func (s *fileSink) ReadFrom(src io.Reader) (int64, error) {
+	if l, ok := src.(*io.LimitedReader); ok {
+		if _, ok := l.R.(*os.File); ok {
+			s.files++
+		}
+	}
+	return io.Copy(s.sink, src)
 }
 
 type onlyReader struct{ io.Reader }
@@ -726,6 +747,9 @@ func TestStreamThatHasNotBegun(t *testing.T) {
 				}
 				if got := w.header.Get("Retry-After"); (got != "") != (tt.status == 503) {
 					t.Errorf("Retry-After = %q", got)
+				}
+				if w.early != 1 {
+					t.Errorf("%d informational responses, want the one before the end", w.early)
 				}
 				if !w.writes.IsZero() || w.reads.IsZero() != (tt.body == nil) || w.reads.After(time.Now()) {
 					t.Errorf("deadlines %v for writes and %v for reads", w.writes, w.reads)
