@@ -8,7 +8,8 @@
 //     sets security headers, and finds the client's address behind proxies;
 //   - [github.com/sallyport/sallyport/ratelimit] bounds how often;
 //   - [github.com/sallyport/sallyport/auth] and the packages below it decide who
-//     is calling: Basic, OAuth 2.0 bearer tokens, API keys, and the token endpoint;
+//     is calling: Basic, OAuth 2.0 tokens, API keys, client certificates, and the
+//     token endpoint;
 //   - [github.com/sallyport/sallyport/authz] decides what they may do;
 //   - [github.com/sallyport/sallyport/validate] decides whether the input is well formed;
 //   - [github.com/sallyport/sallyport/audit] tells what happened.

@@ -3,7 +3,7 @@
 // several into a door that lets only authenticated requests through, and
 // handlers read the result with [FromContext].
 //
-// The schemes are packages of their own: auth/basic, auth/bearer, auth/apikey.
+// The schemes are packages of their own: auth/basic, auth/bearer, auth/apikey, auth/mtls.
 // What an identity may do is decided by package authz.
 //
 // # Three outcomes

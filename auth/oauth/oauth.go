@@ -1,5 +1,7 @@
-// Package oauth issues access tokens: it is the token endpoint of a small
-// authorization server (RFC 6749, section 3.2) for one API and its own clients.
+// Package oauth issues access tokens: it is the back channel of a small authorization
+// server for one API and its own clients. There is a token endpoint (RFC 6749, section
+// 3.2), revocation (RFC 7009), introspection (RFC 7662) and metadata (RFC 8414); there
+// is no authorization endpoint, so nobody logs in by a browser here.
 //
 //	server, err := oauth.NewServer(oauth.Config{
 //		Issuer:   "https://api.example.com",
@@ -9,6 +11,10 @@
 //		Grants:   []oauth.Grant{oauth.ClientCredentials},
 //	})
 //	mux.Handle("POST /token", server.TokenHandler())
+//	mux.Handle("POST /revoke", server.RevocationHandler())
+//	mux.Handle("POST /introspect", server.IntrospectionHandler())
+//	mux.Handle("GET /.well-known/jwks.json", jwk.Handler(ring))
+//	mux.Handle(server.MetadataPath(), server.MetadataHandler())
 //
 // The tokens are JWTs of the profile of RFC 9068, which package auth/bearer
 // checks. Nothing is granted by default: [Config].Grants names what the server
@@ -21,18 +27,23 @@
 // "error_description" a fixed text. All have Cache-Control: no-store.
 //
 //	400 invalid_request         the request is malformed, or not a form
-//	400 invalid_grant           user name and password are not right, or not now
+//	400 invalid_grant           user name and password, or the refresh token, are not
+//	                            right, or not now
 //	400 unauthorized_client     the client may not use this grant
 //	400 unsupported_grant_type  the server does not offer this grant
 //	400 invalid_scope           the client or the user may not have this scope
-//	401 invalid_client          the client is unknown, or its secret is wrong
+//	400 invalid_dpop_proof      the DPoP proof is not right
+//	400 use_dpop_nonce          it needs the nonce in the field DPoP-Nonce
+//	400 unsupported_token_type  the server can't revoke access tokens
+//	401 invalid_client          the client is unknown, or has not proved who it is
 //	405 invalid_request         the method is not POST
 //	413 invalid_request         the body is over 16 KiB
 //	500 server_error            a store holds something that can't be
 //	503 temporarily_unavailable a store, the lockout or the signing key failed,
 //	                            or too many passwords are being checked
 //
-// The last two codes are not in RFC 6749, which has none for them. A 503 has
+// The last two codes are not in RFC 6749, which has none for them; those of DPoP are of
+// RFC 9449, and unsupported_token_type is of RFC 7009. A 503 has
 // Retry-After, and counts no failed attempt against anyone.
 //
 // # What must be around it
@@ -42,6 +53,12 @@
 // before it read the body. The requests that it refuses cost little, but each
 // try of a password costs a hash: set [Config].Lockout, and put a limiter in
 // front.
+//
+// # Logins that last
+//
+// Access tokens are short-lived, and a login goes on by refresh tokens: see
+// [RefreshToken]. Access tokens can be ended sooner only where the API asks a store:
+// [Config].Revocations.
 package oauth
 
 import (
