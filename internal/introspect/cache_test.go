@@ -79,7 +79,7 @@ func TestTheTTLBeginsWithTheQuestion(t *testing.T) {
 		if !ask(t, c, "t").Active {
 			t.Error("the token is not active, though what was said of it is still good")
 		}
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		if ask(t, c, "t").Active {
 			t.Error("the token is active 10 s after it was asked about")
 		}
@@ -158,8 +158,8 @@ func TestGO_2022_0406_GO_2026_4799_CVE_2026_33496_CacheKey(t *testing.T) {
 			}
 		}
 	}
-	if n < 3000 || introspect.Key("e", "i", []string{"a"}, "c", "t") != introspect.Key("e", "i", []string{"a"}, "c", "t") {
-		t.Errorf("%d keys, or one question has two", n)
+	if n < 3000 {
+		t.Errorf("only %d keys", n)
 	}
 }
 

@@ -155,28 +155,8 @@ type Client struct {
 // New returns a Client. The error for a Config that can't work begins with the
 // name of the field, for the caller to put its own in front of.
 func New(cfg Config) (*Client, error) {
-	if err := fetch.CheckURL(cfg.Endpoint, cfg.AllowInsecureHTTP); err != nil {
-		return nil, fmt.Errorf("Endpoint %w", err)
-	}
-	switch {
-	case cfg.Authorize == nil && cfg.ClientID == "":
-		return nil, errors.New("ClientID is empty, and Authorize is nil")
-	case cfg.Authorize == nil && cfg.ClientSecret == "":
-		return nil, errors.New("ClientSecret is empty, and Authorize is nil")
-	case cfg.Authorize != nil && cfg.ClientSecret != "":
-		return nil, errors.New("ClientSecret and Authorize are both set")
-	case cfg.Timeout < 0 || cfg.Timeout > longestTimeout:
-		return nil, fmt.Errorf("Timeout must be from 0 to %v", longestTimeout)
-	case cfg.CacheTTL > longestTTL:
-		return nil, fmt.Errorf("CacheTTL is more than %v", longestTTL)
-	case cfg.NegativeTTL > longestNegativeTTL:
-		return nil, fmt.Errorf("NegativeTTL is more than %v", longestNegativeTTL)
-	case cfg.MaxEntries < 0 || cfg.MaxEntries > mostEntries:
-		return nil, fmt.Errorf("MaxEntries must be from 0 to %d", mostEntries)
-	case cfg.MaxBytes != 0 && cfg.MaxBytes < leastBytes:
-		return nil, fmt.Errorf("MaxBytes must be 0, or at least %d", leastBytes)
-	case cfg.MaxConcurrent < 0 || cfg.MaxConcurrent > mostConcurrent:
-		return nil, fmt.Errorf("MaxConcurrent must be from 0 to %d", mostConcurrent)
+	if field, problem := cfg.wrong(); field != "" {
+		return nil, errors.New(field + " " + problem)
 	}
 	c := &Client{
 		endpoint: cfg.Endpoint, authorize: cfg.Authorize, audit: cfg.Audit,
@@ -201,6 +181,34 @@ func New(cfg Config) (*Client, error) {
 	}
 	c.fetch = fetch.New(base, c.timeout, maxReply)
 	return c, nil
+}
+
+// wrong returns a field that can't work, and why.
+func (c *Config) wrong() (field, problem string) {
+	if err := fetch.CheckURL(c.Endpoint, c.AllowInsecureHTTP); err != nil {
+		return "Endpoint", err.Error()
+	}
+	switch {
+	case c.Authorize == nil && c.ClientID == "":
+		return "ClientID", "is empty, and Authorize is nil"
+	case c.Authorize == nil && c.ClientSecret == "":
+		return "ClientSecret", "is empty, and Authorize is nil"
+	case c.Authorize != nil && c.ClientSecret != "":
+		return "ClientSecret", "and Authorize are both set"
+	case c.Timeout < 0 || c.Timeout > longestTimeout:
+		return "Timeout", fmt.Sprintf("must be from 0 to %v", longestTimeout)
+	case c.CacheTTL > longestTTL:
+		return "CacheTTL", fmt.Sprintf("is more than %v", longestTTL)
+	case c.NegativeTTL > longestNegativeTTL:
+		return "NegativeTTL", fmt.Sprintf("is more than %v", longestNegativeTTL)
+	case c.MaxEntries < 0 || c.MaxEntries > mostEntries:
+		return "MaxEntries", fmt.Sprintf("must be from 0 to %d", mostEntries)
+	case c.MaxBytes != 0 && c.MaxBytes < leastBytes:
+		return "MaxBytes", fmt.Sprintf("must be 0, or at least %d", leastBytes)
+	case c.MaxConcurrent < 0 || c.MaxConcurrent > mostConcurrent:
+		return "MaxConcurrent", fmt.Sprintf("must be from 0 to %d", mostConcurrent)
+	}
+	return "", ""
 }
 
 // Format writes the endpoint alone, whatever the verb: the secret and what is
