@@ -233,6 +233,7 @@ func TestHostileKeys(t *testing.T) {
 
 			t.Run("later", func(t *testing.T) {
 				keys := discovered(t, good.provider, impatient)
+				refreshed(t, keys)
 				h := api(t, good.provider, keys)
 				if !decided(t, h, token) {
 					t.Fatal("the issuer's token is not taken while all is well")
@@ -265,6 +266,15 @@ func TestHostileKeys(t *testing.T) {
 
 // impatient makes a set give up soon.
 func impatient(cfg *jwk.DiscoverConfig) { cfg.Remote.Timeout = 5 * time.Second }
+
+// refreshed waits until the keys are there and no fetch is under way any more, which
+// a later Refresh would wait for instead of beginning one.
+func refreshed(t *testing.T, keys *jwk.RemoteSet) {
+	t.Helper()
+	if err := keys.Refresh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
 
 // TestCVE_2026_42576_MixedKeys has an issuer that publishes, beside its key, what nobody can use.
 // The key still counts.
@@ -333,6 +343,7 @@ func TestHostileMetadata(t *testing.T) {
 				impatient(cfg)
 				cfg.KeyHosts = []string{strings.TrimPrefix(good.issuer, "http://")}
 			})
+			refreshed(t, keys)
 			h := api(t, good.provider, keys)
 			token := good.sign(t, good.issuer)
 			if !decided(t, h, token) {

@@ -29,9 +29,7 @@ func TestKeysChange(t *testing.T) {
 		for range 3 {
 			// Within the interval of the last fetch an unknown key would be one
 			// that nobody asks for.
-			if err := keys.Refresh(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			refreshed(t, keys)
 			time.Sleep(refetchInterval)
 			p.rotate(t)
 			traffic.add(p.token(t))
