@@ -58,11 +58,11 @@ func (c *CacheConfig) check() error {
 	}
 	switch {
 	case c.MaxEntries < 0 || c.MaxEntries > mostCacheEntries:
-		return errors.New("Cache.MaxEntries must be from 0 to 10,000,000")
+		return errors.New("bearer: Config.Cache.MaxEntries must be from 0 to 10,000,000")
 	case c.MaxBytes < leastCacheBytes:
-		return errors.New("Cache.MaxBytes must be 0, or at least 64 KiB")
+		return errors.New("bearer: Config.Cache.MaxBytes must be 0, or at least 64 KiB")
 	case c.MaxAge < 0 || c.MaxAge > longestCacheAge:
-		return errors.New("Cache.MaxAge must be from 0 to 24h")
+		return errors.New("bearer: Config.Cache.MaxAge must be from 0 to 24h")
 	}
 	return nil
 }

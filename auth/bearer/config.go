@@ -156,7 +156,7 @@ func newVerifier(cfg Config) (*verifier, error) {
 	}
 	for _, set := range []func() error{v.setAlgorithms, v.setTypes, v.setClaims, v.Cache.check, v.Cookie.check} {
 		if err := set(); err != nil {
-			return nil, fmt.Errorf("bearer: Config.%w", err)
+			return nil, err
 		}
 	}
 	if cfg.Resource != nil {
@@ -179,12 +179,12 @@ func (v *verifier) setAlgorithms() error {
 		v.Algorithms = known
 	}
 	if len(v.Algorithms) == 0 {
-		return errors.New("Algorithms is empty: leave it nil for all")
+		return errors.New("bearer: Config.Algorithms is empty: leave it nil for all")
 	}
 	v.algorithms = make(map[string]string)
 	for _, name := range v.Algorithms {
 		if !slices.Contains(known, name) {
-			return fmt.Errorf("Algorithms: %q is not supported", name)
+			return fmt.Errorf("bearer: Config.Algorithms: %q is not supported", name)
 		}
 		v.algorithms[name] = name
 	}
@@ -196,7 +196,7 @@ func (v *verifier) setTypes() error {
 		v.Types = []string{typAccessToken}
 	}
 	if len(v.Types) == 0 {
-		return errors.New(`Types is empty: leave it nil for "at+jwt"`)
+		return errors.New(`bearer: Config.Types is empty: leave it nil for "at+jwt"`)
 	}
 	for _, t := range v.Types {
 		if t == "" {
@@ -204,7 +204,7 @@ func (v *verifier) setTypes() error {
 			continue
 		}
 		if !quoted.Valid(t) {
-			return errors.New("Types has one that is not printable ASCII")
+			return errors.New("bearer: Config.Types has one that is not printable ASCII")
 		}
 		v.types = append(v.types, jws.AppendType(nil, []byte(t)))
 	}
@@ -227,18 +227,18 @@ func (v *verifier) setClaims() error {
 		}
 		path, ok := claimPath(*one.name)
 		if !ok {
-			return errors.New(one.field + " is not a JSON Pointer, which a name with a slash in front must be")
+			return errors.New("bearer: Config." + one.field + " is not a JSON Pointer, which a name with a slash in front must be")
 		}
 		if isRegistered(path[0]) || strings.EqualFold(path[0], v.ClientClaim) {
-			return errors.New(one.field + " is a claim with a meaning of its own")
+			return errors.New("bearer: Config." + one.field + " is a claim with a meaning of its own")
 		}
 		*one.path = path
 	}
 	if strings.EqualFold(v.roles[0], v.scopes[0]) {
-		return errors.New("RolesClaim is a claim with a meaning of its own: that of ScopeClaim")
+		return errors.New("bearer: Config.RolesClaim is a claim with a meaning of its own: that of ScopeClaim")
 	}
 	if v.ClientClaim != "client_id" && isRegistered(v.ClientClaim) {
-		return errors.New("ClientClaim is a claim with a meaning of its own")
+		return errors.New("bearer: Config.ClientClaim is a claim with a meaning of its own")
 	}
 	return nil
 }

@@ -39,20 +39,20 @@ type CookieConfig struct {
 func (c *CookieConfig) check() error {
 	switch {
 	case c.Name == "" && len(c.TrustedOrigins) > 0:
-		return errors.New("Cookie.TrustedOrigins is set, but Name is empty")
+		return errors.New("bearer: Config.Cookie.TrustedOrigins is set, but Name is empty")
 	case c.Name == "":
 		return nil
 	case !strings.HasPrefix(c.Name, cookiePrefix) || !grammar.IsToken(c.Name):
-		return errors.New("Cookie.Name must be a token that begins with " + cookiePrefix)
+		return errors.New("bearer: Config.Cookie.Name must be a token that begins with " + cookiePrefix)
 	}
 	c.TrustedOrigins = slices.Clone(c.TrustedOrigins)
 	for _, o := range c.TrustedOrigins {
 		if o != strings.ToLower(o) {
-			return errors.New("Cookie.TrustedOrigins has one that is not in lower case")
+			return errors.New("bearer: Config.Cookie.TrustedOrigins has one that is not in lower case")
 		}
 	}
 	if _, err := origin.New(c.TrustedOrigins); err != nil {
-		return errors.New("Cookie.TrustedOrigins has one that is not scheme://host")
+		return errors.New("bearer: Config.Cookie.TrustedOrigins has one that is not scheme://host")
 	}
 	return nil
 }

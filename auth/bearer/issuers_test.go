@@ -40,8 +40,10 @@ func TestClaimsOfRealIssuers(t *testing.T) {
 			},
 			[]any{
 				"client_id", nil, "azp", "web", "sid", "2f6e", "acr", "1", "typ", "Bearer",
-				"realm_access", map[string]any{"roles": []string{"editor", "viewer"}, "verify_caller": true},
-				"resource_access", map[string]any{"account": map[string]any{"roles": []string{"manage-account"}}},
+				"realm_access",
+				map[string]any{"roles": []string{"editor", "viewer"}, "verify_caller": true},
+				"resource_access",
+				map[string]any{"account": map[string]any{"roles": []string{"manage-account"}}},
 			},
 			"web",
 			[]string{"items:read", "items:write"},

@@ -16,6 +16,10 @@ import (
 // and "iat", "iss" if it is there, the audience, "sub" and "cnf". The answer is kept
 // for CacheTTL, and never beyond the token's "exp"; in that time a token that the
 // issuer revokes is still taken, unless Config.Revoked knows.
+//
+// Whoever sends tokens that nobody has issued makes the issuer be asked. How often at a
+// time is bounded, and requests beyond that are answered 503, so put a limiter by address
+// in front.
 type Introspection struct {
 	// Endpoint is the URL, https. Plain http is taken for loopback hosts only.
 	Endpoint string

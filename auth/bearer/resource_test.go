@@ -40,7 +40,9 @@ func TestRFC9728_5_1_ResourceMetadata(t *testing.T) {
 			w := httptest.NewRecorder()
 			auth.Require(a)(next).ServeHTTP(w, r)
 			lines := w.Header()["Www-Authenticate"]
-			if len(lines) == 0 || slices.ContainsFunc(lines, func(l string) bool { return !strings.HasSuffix(l, ", "+where) || strings.Count(l, "resource_metadata") != 1 }) {
+			if len(lines) == 0 || slices.ContainsFunc(lines, func(l string) bool {
+				return !strings.HasSuffix(l, ", "+where) || strings.Count(l, "resource_metadata") != 1
+			}) {
 				t.Errorf("%s, %q: got %q", name, authorization, lines)
 			}
 		}

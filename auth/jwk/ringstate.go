@@ -39,11 +39,11 @@ func (s *RingState) check() error {
 	case !s.Active.CanSign():
 		return errors.New("its Active key can't sign")
 	case s.Since.IsZero():
-		return errors.New("Since is not set")
+		return errors.New("its Since is not set")
 	case s.Next != (Key{}) && !s.Next.CanSign():
 		return errors.New("its Next key can't sign")
 	case (s.Next == Key{}) != s.Published.IsZero():
-		return errors.New("Next and Published go together")
+		return errors.New("its Next and Published are not both set, or both not")
 	case len(s.Retired) > maxRetired:
 		return errors.New("there are too many Retired keys")
 	}

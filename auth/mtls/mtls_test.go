@@ -153,7 +153,7 @@ func TestRFC8705_2_Handshakes(t *testing.T) {
 	theirs := newAuthority(t, "theirs")
 	good := ours().client(t, nil)
 	fake := newAuthority(t, "ours") // the name of our authority, and another key
-	none := 0             // no connection
+	none := 0                       // no connection
 	for _, tt := range []struct {
 		name   string
 		mode   tls.ClientAuthType

@@ -84,7 +84,7 @@ type metadata struct {
 	DPoPAlgs []string `json:"dpop_signing_alg_values_supported,omitempty"` // RFC 9449, section 5.1
 }
 
-// describe makes the metadata. The error goes on after "oauth: Config.".
+// describe makes the metadata.
 func (s *Server) describe(cfg Config) error {
 	m := metadata{Issuer: s.issuer, ResponseTypes: []string{}}
 	base := strings.TrimSuffix(s.issuer, "/")
@@ -103,13 +103,13 @@ func (s *Server) describe(cfg Config) error {
 		case "-":
 		default:
 			if err := fetch.CheckURL(one.given, cfg.AllowInsecureIssuer); err != nil {
-				return fmt.Errorf("Endpoints.%s %w", one.field, err)
+				return fmt.Errorf("oauth: Config.Endpoints.%s %w", one.field, err)
 			}
 			*one.to = one.given
 		}
 	}
 	if m.Token == "" {
-		return errors.New(`Endpoints.Token can't be "-"`)
+		return errors.New(`oauth: Config.Endpoints.Token can't be "-"`)
 	}
 	for _, g := range s.grants {
 		m.Grants = append(m.Grants, string(g))

@@ -321,7 +321,7 @@ func (s *Server) useStores(cfg Config) (err error) {
 		s.replays = auth.NewMemoryReplays(0)
 	}
 	if s.refreshing, err = newRefresher(cfg); err != nil {
-		return fmt.Errorf("oauth: Config.%w", err)
+		return err
 	}
 	key, err := jwk.Generate("ES256")
 	if err != nil {
@@ -330,10 +330,7 @@ func (s *Server) useStores(cfg Config) (err error) {
 	if s.decoyKeys, err = jwk.Static(key); err != nil {
 		return fmt.Errorf("oauth: %w", err)
 	}
-	if err := s.describe(cfg); err != nil {
-		return fmt.Errorf("oauth: Config.%w", err)
-	}
-	return nil
+	return s.describe(cfg)
 }
 
 func (s *Server) checkGrants(cfg Config) error {

@@ -59,11 +59,11 @@ func newRefresher(cfg Config) (refresher, error) {
 	}
 	switch {
 	case f.lifetime < time.Minute || f.lifetime > longestRefreshLifetime:
-		return f, fmt.Errorf("RefreshLifetime must be from 1m to %v", longestRefreshLifetime)
+		return f, fmt.Errorf("oauth: Config.RefreshLifetime must be from 1m to %v", longestRefreshLifetime)
 	case f.idle < time.Minute || f.idle > f.lifetime:
-		return f, errors.New("RefreshIdle must be from 1m to RefreshLifetime")
+		return f, errors.New("oauth: Config.RefreshIdle must be from 1m to RefreshLifetime")
 	case f.grace < 0 || f.grace > longestRefreshGrace:
-		return f, fmt.Errorf("RefreshGrace must be from 0 to %v", longestRefreshGrace)
+		return f, fmt.Errorf("oauth: Config.RefreshGrace must be from 0 to %v", longestRefreshGrace)
 	}
 	return f, nil
 }

@@ -250,6 +250,10 @@ func TestRFC7662_2_2_Introspection(t *testing.T) {
 	if e.active(t, "service", login.Refresh) || !e.active(t, "service", next.Refresh) {
 		t.Error("the refresh token of yesterday is active, or that of today is not")
 	}
+	e.revoke(t, request{id: "service", secret: e.secret, body: "token=" + next.Refresh})
+	if e.active(t, "service", next.Refresh) {
+		t.Error("a refresh token that is revoked is active")
+	}
 }
 
 // Client B learns nothing of A's token (Gitea).

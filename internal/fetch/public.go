@@ -39,7 +39,8 @@ func PublicOnly(base *http.Client) (*http.Client, error) {
 	t.Proxy = nil
 	t.DialContext = dialer.DialContext
 	t.DialTLSContext = nil
-	t.Dial, t.DialTLS = nil, nil //nolint:staticcheck // they are set in old programs
+	//lint:ignore SA1019 they may be set in old programs
+	t.Dial, t.DialTLS = nil, nil //nolint:staticcheck // as above
 	c.Transport = t
 	return c, nil
 }
