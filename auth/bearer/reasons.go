@@ -3,8 +3,10 @@ package bearer
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 
+	"github.com/sallyport/sallyport/audit"
 	"github.com/sallyport/sallyport/auth"
 	"github.com/sallyport/sallyport/auth/dpop"
 	httperr "github.com/sallyport/sallyport/errors"
@@ -66,7 +68,10 @@ func refused(reason error) error {
 // refusedProof is the answer to a good token whose proof is not (RFC 9449 §7.1).
 func refusedProof(reason error) error {
 	if errors.Is(reason, dpop.ErrNonce) {
-		return httperr.New(http.StatusUnauthorized, codeUseNonce, detailUseNonce).WithCause(reason)
+		p := httperr.New(http.StatusUnauthorized, codeUseNonce, detailUseNonce).WithCause(reason)
+		// Each client is told so once in a while: that is nothing to warn of.
+		p.Audit = &audit.Event{Name: audit.LoginFail, Level: slog.LevelInfo, Scheme: schemeDPoP, Reason: reason.Error()}
+		return p
 	}
 	return httperr.New(http.StatusUnauthorized, codeInvalidProof, detailInvalidProof).WithCause(reason)
 }

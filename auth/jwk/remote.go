@@ -71,7 +71,8 @@ type RemoteConfig struct {
 
 	// RefetchInterval is the least time between two fetches, whatever the reason:
 	// a token that names an unknown key makes the set be fetched anew, at once if
-	// the last fetch is older than this. 0 means 30 seconds; from 1 second to 10
+	// the last fetch is older than this. So an issuer should publish a key for longer
+	// than this before it signs with it. 0 means 30 seconds; from 1 second to 10
 	// minutes. As long as there is no set at all, it is the longest time between
 	// two attempts, which begin with a second.
 	RefetchInterval time.Duration

@@ -1,6 +1,7 @@
 package oauth_test
 
 import (
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -116,8 +117,12 @@ func TestRFC9449_8_Nonce(t *testing.T) {
 	e := newBinding(t, func(c *dpop.Config) { c.RequireNonce = true })
 	p := prover(t, newKey(t, "ES256"))
 	login := "client_id=app&" + passwordForm("ada", adaPassword)
+	e.events.take()
 	w := e.proven(t, p, "", login)
 	wantError(t, w, 400, "use_dpop_nonce")
+	if got := e.events.take(); len(got) != 1 || got[0].Level != slog.LevelInfo {
+		t.Errorf("got events %+v, want one that warns of nothing", got)
+	}
 	nonce := w.Header().Get("DPoP-Nonce")
 	if nonce == "" {
 		t.Fatal("there is no nonce")

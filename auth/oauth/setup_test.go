@@ -15,6 +15,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/crypto/bcrypt"
 
@@ -66,7 +67,7 @@ func newEndpoint(t testing.TB, change func(*oauth.Config)) *endpoint {
 		t.Fatal(err)
 	}
 	hash := cheapHash(t, adaPassword)
-	if e.passwords, err = password.New(password.Config{Reference: hash}); err != nil {
+	if e.passwords, err = password.New(password.Config{Reference: hash, MaxWait: time.Minute}); err != nil {
 		t.Fatal(err)
 	}
 	memory, err := auth.NewMemoryUsers(

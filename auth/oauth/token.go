@@ -171,6 +171,7 @@ func (s *Server) bind(r *http.Request, q *request) error {
 		return nil
 	case errors.Is(err, dpop.ErrNonce):
 		p := refuse(http.StatusBadRequest, codeUseNonce, "The DPoP proof needs the nonce that DPoP-Nonce gives.", audit.LoginFail, err.Error())
+		p.Audit.Level = slog.LevelInfo // each client is told so once in a while
 		p.Header.Set("DPoP-Nonce", s.proofs.Nonce())
 		return p
 	case errors.Is(err, auth.ErrInvalid):
