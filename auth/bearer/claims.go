@@ -21,7 +21,6 @@ type reader struct {
 	document string
 	cursor   strictjson.Cursor
 	lists    []string // backs the lists of strings
-	space    [16]string
 
 	issuer, subject, id, session, client string
 
@@ -118,11 +117,9 @@ func (r *reader) verified(now time.Time) *verified {
 		ID: r.id, SessionID: r.session, Issuer: v.Issuer, Subject: r.subject, ClientID: r.client,
 		IssuedAt: r.issued, Expires: r.expires,
 	}
-	lists := make([]string, len(r.lists))
-	copy(lists, r.lists)
-	t.identity.Scopes = r.scopes.of(lists)
-	t.identity.Roles = r.roles.of(lists)
-	t.identity.AMR = r.amr.of(lists)
+	t.identity.Scopes = r.scopes.of(r.lists)
+	t.identity.Roles = r.roles.of(r.lists)
+	t.identity.AMR = r.amr.of(r.lists)
 	return t
 }
 
@@ -139,7 +136,7 @@ func (r *reader) read(payload []byte) error {
 	if err != nil || cursor.Kind() != strictjson.Map {
 		return errClaims
 	}
-	r.document, r.cursor, r.lists = string(payload), cursor, r.space[:0]
+	r.document, r.cursor, r.lists = string(payload), cursor, make([]string, 0, 8)
 	for more := r.cursor.Enter(); more; more = r.cursor.More() {
 		if err := r.claim(jws.MemberName(r.cursor.Name())); err != nil {
 			return err
@@ -182,9 +179,9 @@ func (r *reader) claim(name []byte) error {
 	case "cnf":
 		return r.readConfirmation()
 	case r.v.scopes[0]:
-		ok = r.at(r.v.scopes[1:], r.readScopes)
+		ok = r.at(r.v.scopes[1:], false)
 	case r.v.roles[0]:
-		ok = r.at(r.v.roles[1:], r.readRoles)
+		ok = r.at(r.v.roles[1:], true)
 	default:
 		// A reader that ignores case takes this for the claim it resembles.
 		ok = !isRegistered(string(name))
@@ -249,11 +246,14 @@ func (r *reader) texts(f func(string) bool) bool {
 	return true
 }
 
-// at goes down the members of these names, which need not be there, and calls
-// read at the last of them.
-func (r *reader) at(path []string, read func() bool) bool {
-	if len(path) == 0 {
-		return read()
+// at goes down the members of these names, which need not be there, and reads the
+// scopes or the roles at the last of them.
+func (r *reader) at(path []string, roles bool) bool {
+	switch {
+	case len(path) == 0 && roles:
+		return r.readRoles()
+	case len(path) == 0:
+		return r.readScopes()
 	}
 	if r.cursor.Kind() != strictjson.Map {
 		return false
@@ -261,7 +261,7 @@ func (r *reader) at(path []string, read func() bool) bool {
 	for more := r.cursor.Enter(); more; more = r.cursor.More() {
 		if string(jws.MemberName(r.cursor.Name())) != path[0] {
 			r.cursor.Value()
-		} else if !r.at(path[1:], read) {
+		} else if !r.at(path[1:], roles) {
 			return false
 		}
 	}
