@@ -82,17 +82,17 @@ func (p *proof) readClaims(payload []byte) error {
 		ok := true
 		switch string(name) {
 		case "jti":
-			p.id, ok = text(value)
+			p.id, ok = jws.String(value)
 		case "htm":
-			p.method, ok = text(value)
+			p.method, ok = jws.String(value)
 		case "htu":
-			p.uri, ok = text(value)
+			p.uri, ok = jws.String(value)
 		case "iat":
 			p.issued, ok = jws.NumericDate(value)
 		case "ath":
-			p.token, ok = text(value)
+			p.token, ok = jws.String(value)
 		case "nonce":
-			p.nonce, ok = text(value)
+			p.nonce, ok = jws.String(value)
 		}
 		if !ok {
 			return errClaims
@@ -102,11 +102,6 @@ func (p *proof) readClaims(payload []byte) error {
 		return errClaims
 	}
 	return nil
-}
-
-func text(v strictjson.Value) (string, bool) {
-	b, ok := jws.Text(v)
-	return string(b), ok
 }
 
 // check decides whether the proof is for this request, now (RFC 9449 §4.3, 8 to

@@ -57,11 +57,11 @@ func readAssertion(text string) (*assertion, error) {
 		ok := true
 		switch string(name) {
 		case "iss":
-			issuer, ok = stringOf(value)
+			issuer, ok = jws.String(value)
 		case "sub":
-			a.client, ok = stringOf(value)
+			a.client, ok = jws.String(value)
 		case "jti":
-			a.id, ok = stringOf(value)
+			a.id, ok = jws.String(value)
 		case "exp":
 			a.expires, ok = jws.NumericDate(value)
 		case "nbf":
@@ -81,19 +81,14 @@ func readAssertion(text string) (*assertion, error) {
 	return a, nil
 }
 
-func stringOf(v strictjson.Value) (string, bool) {
-	b, ok := jws.Text(v)
-	return string(b), ok
-}
-
 // readAudience reads one string or an array of them.
 func readAudience(v strictjson.Value) ([]string, bool) {
-	if s, ok := stringOf(v); ok {
+	if s, ok := jws.String(v); ok {
 		return []string{s}, true
 	}
 	var all []string
 	err := v.Elements(func(v strictjson.Value) error {
-		s, ok := stringOf(v)
+		s, ok := jws.String(v)
 		if !ok {
 			return errors.New("no string")
 		}

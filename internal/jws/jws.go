@@ -241,6 +241,12 @@ func Text(v strictjson.Value) ([]byte, bool) {
 	return []byte(s), err == nil
 }
 
+// String is [Text] as a string of its own.
+func String(v strictjson.Value) (string, bool) {
+	b, ok := Text(v)
+	return string(b), ok
+}
+
 // NumericDate reads seconds since 1970, which may have a fraction (RFC 7519 §2).
 // Years beyond 9999 are refused before they can overflow.
 func NumericDate(value strictjson.Value) (time.Time, bool) {
