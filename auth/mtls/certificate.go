@@ -1,8 +1,12 @@
 // Package mtls takes client certificates: as who is calling, and as what a token is
 // bound to (RFC 8705).
 //
-//	certificates, err := mtls.New(mtls.Config{Name: mtls.URI, Allowed: []string{"spiffe://example.com/billing"}})
-//	mux.Handle("POST /invoices", auth.Require(certificates)(invoices))
+//	authorities, err := mtls.ParseAuthorities(file)
+//	clients, err := mtls.New(mtls.Config{Name: mtls.URI, Authorities: authorities})
+//	mux.Handle("POST /invoices", auth.Require(clients)(invoices))
+//	server := &http.Server{Handler: mux, TLSConfig: &tls.Config{
+//		ClientCAs: authorities.Pool(), ClientAuth: tls.VerifyClientCertIfGiven,
+//	}}
 //
 // A certificate counts only if crypto/tls has verified it for the connection that the
 // request came by, or a trusted proxy has ([Forwarded]). Here it is looked at once more,
@@ -22,24 +26,42 @@ import (
 )
 
 // Certificate returns the client certificate of the connection that carries r, if
-// crypto/tls has verified it: the leaf of its first verified chain. What a client
-// merely presents counts for nothing. It returns [auth.ErrNoCredentials] if there is
-// none, and an error that wraps [auth.ErrInvalid] for one that is not valid any more:
-// a connection may live longer.
-func Certificate(r *http.Request) (*x509.Certificate, error) {
-	if r.TLS == nil || len(r.TLS.VerifiedChains) == 0 || len(r.TLS.VerifiedChains[0]) == 0 {
+// crypto/tls has verified it: the leaf of a verified chain. What a client merely
+// presents counts for nothing. It returns [auth.ErrNoCredentials] if there is none, and
+// an error that wraps [auth.ErrInvalid] if it, or each chain that leads to it, is not
+// valid any more: a connection may live longer.
+func Certificate(r *http.Request) (*x509.Certificate, error) { return ofConnection(r, nil) }
+
+// ofConnection is Certificate, and if authorities are given, only of a chain that ends
+// with one of them.
+func ofConnection(r *http.Request, authorities *Authorities) (*x509.Certificate, error) {
+	if r.TLS == nil {
 		return nil, auth.ErrNoCredentials
 	}
-	c := r.TLS.VerifiedChains[0][0]
-	if err := valid(c, time.Now()); err != nil {
-		return nil, err
+	err, now := auth.ErrNoCredentials, time.Now()
+	for _, chain := range r.TLS.VerifiedChains {
+		if len(chain) == 0 || authorities != nil && !authorities.issued(chain) {
+			continue
+		}
+		if err = validChain(chain, now); err == nil {
+			return chain[0], nil
+		}
 	}
-	return c, nil
+	return nil, err
+}
+
+func validChain(chain []*x509.Certificate, now time.Time) error {
+	for _, c := range chain {
+		if err := valid(c, now); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func valid(c *x509.Certificate, now time.Time) error {
 	if now.Before(c.NotBefore) || now.After(c.NotAfter) {
-		return invalid("the client certificate is not valid at this time")
+		return errTime
 	}
 	return nil
 }

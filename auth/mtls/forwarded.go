@@ -25,7 +25,7 @@ const (
 // ForwardedConfig configures a [Forwarded].
 type ForwardedConfig struct {
 	// TrustedProxies are the addresses of the proxies that end TLS, as this service sees
-	// them. There is no default.
+	// them. There is no default. The peer of a Unix socket has none, and is not trusted.
 	TrustedProxies []netip.Prefix
 }
 
@@ -34,21 +34,25 @@ type ForwardedConfig struct {
 //
 // The proxy must verify the certificate, and must remove the field from what clients
 // send. From other peers the field counts for nothing, and [Forwarded.Wrap] removes it
-// for handlers further in.
+// for handlers further in. That the connection to the proxy has a certificate of its own
+// says nothing of the client, and is not looked at.
 type Forwarded struct{ trusted []netip.Prefix }
 
-// NewForwarded returns a Forwarded. No TrustedProxies, and one that is not valid, are
-// errors.
+// NewForwarded returns a Forwarded. No TrustedProxies, and one that is not valid or
+// holds every address, are errors that name the field.
 func NewForwarded(cfg ForwardedConfig) (*Forwarded, error) {
 	if len(cfg.TrustedProxies) == 0 {
 		return nil, errors.New("mtls: ForwardedConfig.TrustedProxies is empty")
 	}
 	f := &Forwarded{}
 	for i, p := range cfg.TrustedProxies {
-		if !p.IsValid() {
-			return nil, fmt.Errorf("mtls: ForwardedConfig.TrustedProxies: prefix %d is not valid", i)
+		if p.Addr().Is4In6() && p.Bits() >= 96 { // as peers are compared
+			p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
 		}
-		f.trusted = append(f.trusted, p.Masked())
+		if !p.IsValid() || p.Bits() == 0 || p.Addr().Is4In6() {
+			return nil, fmt.Errorf("mtls: ForwardedConfig.TrustedProxies[%d]: %v is not a prefix, or holds every address", i, p)
+		}
+		f.trusted = append(f.trusted, p)
 	}
 	return f, nil
 }

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"strings"
-	"unicode/utf8"
 
 	"github.com/sallyport/sallyport/auth"
 	"github.com/sallyport/sallyport/internal/quoted"
@@ -15,41 +13,38 @@ import (
 
 const (
 	scheme        = "MutualTLS"
-	maxNameBytes  = 255
 	defaultIssuer = "mtls"
 	defaultRealm  = "api"
 )
 
-// A NameKind is what of a certificate names its owner.
-type NameKind int
-
-// The kinds of names.
-const (
-	URI     NameKind = iota + 1 // the one subjectAltName of type URI, as SPIFFE has it
-	DNS                         // the one subjectAltName of type dNSName
-	Email                       // the one subjectAltName of type rfc822Name
-	Subject                     // the subject's distinguished name (RFC 4514)
-)
-
-// Config configures an [Authenticator]. Name, or Identity, is required; the other zero
-// values are the secure default.
+// Config configures an [Authenticator]. Name, or Identity, is required, and with Name
+// also Authorities or Allowed; the other zero values are the secure default.
 type Config struct {
 	// Name says what names the caller. A certificate that has none of the kind, or more
 	// than one, names nobody and is refused: who chooses which of two names counts could
-	// choose who he is.
+	// choose who he is. A name is of at most 2048 bytes.
 	Name NameKind
 
 	// Identity makes an identity of a verified certificate, where Name is not enough. It
 	// must return one with a Subject, or an error as auth.Authenticator's, and be safe
-	// for concurrent use. Issuer, Scheme and Expires are set if it leaves them empty.
+	// for concurrent use. One that wraps auth.ErrNotFound refuses the certificate. Issuer
+	// and Scheme are set if it leaves them empty, and Expires is never later than the
+	// certificate's end.
 	Identity func(r *http.Request, c *x509.Certificate) (*auth.Identity, error)
 
-	// Allowed are the names that are taken, compared exactly. Nil means all that the
-	// certificate authorities of the server vouch for, which must be your own then.
+	// Authorities are those whose certificates are taken; one of another is as good as
+	// none, whatever the server's tls.Config has let in. Nil means all that crypto/tls
+	// has verified, which is every public authority's if ClientCAs was forgotten. They
+	// go with the certificates of connections, not with those that a proxy has verified.
+	Authorities *Authorities
+
+	// Allowed are the names that are taken, compared exactly. Nil means all that
+	// Authorities, or the proxy, vouch for.
 	Allowed []string
 
-	// Issuer is the Identity's Issuer: who vouches for the names. Two authorities whose
-	// names may be the same need two of it. "" means "mtls".
+	// Issuer is the Identity's Issuer: who vouches for the names. "" means "mtls".
+	// Authorities that may give one name to two owners need an Authenticator each, with
+	// another Issuer.
 	Issuer string
 
 	// Certificate returns the verified client certificate of a request. Nil means that
@@ -64,8 +59,8 @@ type Config struct {
 // An Authenticator accepts client certificates (RFC 8705 describes them for OAuth). It
 // is safe for concurrent use.
 //
-// The server's tls.Config decides which certificates are good: set ClientCAs to your
-// own authorities, and ClientAuth to tls.VerifyClientCertIfGiven, or to
+// The server's tls.Config decides which certificates are verified: set ClientCAs to
+// Authorities.Pool, and ClientAuth to tls.VerifyClientCertIfGiven, or to
 // tls.RequireAndVerifyClientCert where there is no other scheme. With one that does not
 // verify, nobody gets in here.
 type Authenticator struct {
@@ -73,9 +68,10 @@ type Authenticator struct {
 	challenge string
 }
 
-// New returns an Authenticator. Neither Name nor Identity, both, an unknown Name, an
-// empty allowed name or no name, and a Realm that is not printable ASCII are errors that
-// name the field.
+// New returns an Authenticator. Neither Name nor Identity, both, an unknown Name, a Name
+// without Authorities, Allowed or Certificate, an empty allowed name or no name, empty
+// Authorities, Authorities besides Certificate, and a Realm that is not printable ASCII
+// are errors that name the field.
 func New(cfg Config) (*Authenticator, error) {
 	switch {
 	case cfg.Name == 0 && cfg.Identity == nil:
@@ -90,6 +86,12 @@ func New(cfg Config) (*Authenticator, error) {
 		return nil, errors.New("mtls: Config.Allowed has an empty name")
 	case cfg.Allowed != nil && cfg.Identity != nil:
 		return nil, errors.New("mtls: Config.Allowed goes with Name: Identity decides by itself")
+	case cfg.Authorities != nil && len(cfg.Authorities.certificates) == 0:
+		return nil, errors.New("mtls: Config.Authorities is empty")
+	case cfg.Authorities != nil && cfg.Certificate != nil:
+		return nil, errors.New("mtls: Config.Authorities and Config.Certificate are both set: a chain is known of connections alone")
+	case cfg.Name != 0 && cfg.Allowed == nil && cfg.Authorities == nil && cfg.Certificate == nil:
+		return nil, errors.New("mtls: Config.Authorities is nil, and so is Allowed: whoever has a certificate of a public authority could get in")
 	case !quoted.Valid(cfg.Realm):
 		return nil, errors.New("mtls: Config.Realm is not printable ASCII")
 	}
@@ -101,7 +103,7 @@ func New(cfg Config) (*Authenticator, error) {
 		cfg.Realm = defaultRealm
 	}
 	if cfg.Certificate == nil {
-		cfg.Certificate = Certificate
+		cfg.Certificate = func(r *http.Request) (*x509.Certificate, error) { return ofConnection(r, cfg.Authorities) }
 	}
 	return &Authenticator{cfg, scheme + " realm=" + quoted.String(cfg.Realm)}, nil
 }
@@ -118,7 +120,7 @@ func (a *Authenticator) Authenticate(r *http.Request) (*auth.Identity, error) {
 	case c == nil:
 		return nil, errors.New("mtls: Config.Certificate returned neither a certificate nor an error")
 	case !forClients(c):
-		return nil, invalid("the certificate is not for clients")
+		return nil, errPurpose
 	}
 	id, err := a.identity(r, c)
 	if err != nil {
@@ -139,17 +141,22 @@ func (a *Authenticator) Authenticate(r *http.Request) (*auth.Identity, error) {
 func (a *Authenticator) identity(r *http.Request, c *x509.Certificate) (*auth.Identity, error) {
 	if a.cfg.Identity != nil {
 		id, err := a.cfg.Identity(r, c)
-		if err == nil && id == nil {
-			err = errors.New("mtls: Config.Identity returned neither an identity nor an error")
+		switch {
+		case errors.Is(err, auth.ErrNotFound):
+			return nil, errUnknown
+		case err != nil:
+			return nil, err
+		case id == nil:
+			return nil, errors.New("mtls: Config.Identity returned neither an identity nor an error")
 		}
-		return id, err
+		return id.Clone(), nil // it is changed below
 	}
 	name, err := a.cfg.Name.of(c)
 	if err != nil {
 		return nil, err
 	}
 	if a.cfg.Allowed != nil && !slices.Contains(a.cfg.Allowed, name) {
-		return nil, invalid("the name of the certificate is not allowed")
+		return nil, errNotAllowed
 	}
 	return &auth.Identity{Subject: name}, nil
 }
@@ -159,34 +166,6 @@ func (a *Authenticator) identity(r *http.Request, c *x509.Certificate) (*auth.Id
 func forClients(c *x509.Certificate) bool {
 	return len(c.ExtKeyUsage) == 0 && len(c.UnknownExtKeyUsage) == 0 ||
 		slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageClientAuth) || slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageAny)
-}
-
-// of returns the one name of c that is of this kind.
-func (k NameKind) of(c *x509.Certificate) (string, error) {
-	var names []string
-	switch k {
-	case URI:
-		for _, u := range c.URIs {
-			names = append(names, u.String())
-		}
-	case DNS:
-		names = c.DNSNames
-	case Email:
-		names = c.EmailAddresses
-	case Subject:
-		if len(c.Subject.Names) > 0 {
-			names = []string{c.Subject.String()}
-		}
-	}
-	switch {
-	case len(names) == 0 || names[0] == "":
-		return "", invalid("the certificate has no name of the kind that counts")
-	case len(names) > 1:
-		return "", invalid("the certificate has more than one name of the kind that counts")
-	case len(names[0]) > maxNameBytes || !utf8.ValidString(names[0]) || strings.ContainsFunc(names[0], func(r rune) bool { return r < ' ' || r == 0x7f }):
-		return "", invalid("the name of the certificate is too long, or has a character that is not allowed")
-	}
-	return names[0], nil
 }
 
 // Challenge adds a WWW-Authenticate field, as each 401 must have one. There is no
@@ -200,5 +179,13 @@ func (a *Authenticator) Challenge(h http.Header, _ *http.Request, _ error) {
 func (a *Authenticator) Scheme() auth.SecurityScheme {
 	return auth.SecurityScheme{Type: "mutualTLS", Description: "A client certificate."}
 }
+
+// The reasons for which a certificate is refused, besides those of its name.
+var (
+	errTime       = invalid("the client certificate is not valid at this time")
+	errPurpose    = invalid("the certificate is not for clients")
+	errNotAllowed = invalid("the name of the certificate is not allowed")
+	errUnknown    = invalid("nobody is known by the certificate")
+)
 
 func invalid(reason string) error { return fmt.Errorf("%w: %s", auth.ErrInvalid, reason) }
