@@ -31,6 +31,7 @@ type Server struct {
 	t    testing.TB
 	dir  string
 	args []string
+	bus  string // the port by which nodes of a cluster talk; "" if it is in none
 
 	mu      sync.Mutex
 	process *process // nil when it is stopped

@@ -63,3 +63,21 @@ func TestStartCluster(t *testing.T) {
 		}
 	}
 }
+
+func TestStartReplica(t *testing.T) {
+	for name, master := range map[string]func(t *testing.T) *redistest.Server{
+		"single":  func(t *testing.T) *redistest.Server { return redistest.Start(t) },
+		"cluster": func(t *testing.T) *redistest.Server { return redistest.StartCluster(t)[0] },
+	} {
+		t.Run(name, func(t *testing.T) {
+			master := master(t)
+			replica := redistest.StartReplica(t, master)
+			if got := master.Do("WAIT", "1", "0"); got != "1" {
+				t.Errorf("got %q replicas, want 1", got)
+			}
+			if got := replica.Do("INFO", "replication"); !strings.Contains(got, "role:slave") {
+				t.Errorf("got %q, want a replica", got)
+			}
+		})
+	}
+}

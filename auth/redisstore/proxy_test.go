@@ -1,0 +1,159 @@
+package redisstore_test
+
+import (
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// A proxy stands between a client and its server, and does to the replies what a
+// network does.
+type proxy struct {
+	addr string
+
+	mu    sync.Mutex
+	reply func(request, reply string) (delay time.Duration, ok bool) // not ok: cut the connection
+	log   strings.Builder                                            // what clients sent
+	conns map[net.Conn]bool                                          // those of clients
+}
+
+// newProxy starts a proxy of the server at target that changes nothing.
+func newProxy(t testing.TB, target string) *proxy {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &proxy{addr: l.Addr().String(), conns: make(map[net.Conn]bool)}
+	var wg sync.WaitGroup
+	t.Cleanup(func() {
+		l.Close()
+		p.cut()
+		wg.Wait()
+	})
+	wg.Go(func() {
+		for {
+			client, err := l.Accept()
+			if err != nil {
+				return
+			}
+			server, err := net.Dial("tcp", target)
+			if err != nil {
+				client.Close()
+				continue
+			}
+			p.mu.Lock()
+			p.conns[client] = true
+			p.mu.Unlock()
+			c := &proxied{proxy: p, client: client, server: server, done: make(chan struct{})}
+			wg.Go(c.requests)
+			wg.Go(c.replies)
+		}
+	})
+	return p
+}
+
+// on sets what is done to replies; nil means nothing.
+func (p *proxy) on(f func(request, reply string) (time.Duration, bool)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.reply = f
+}
+
+// sent returns what clients have sent so far.
+func (p *proxy) sent() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.log.String()
+}
+
+// open returns how many connections of clients there are.
+func (p *proxy) open() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.conns)
+}
+
+// cut closes all connections.
+func (p *proxy) cut() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for conn := range p.conns {
+		conn.Close()
+	}
+}
+
+// A proxied connection is a client's, and the one to the server that goes with it.
+type proxied struct {
+	proxy          *proxy
+	client, server net.Conn
+	done           chan struct{} // closed when a side is gone
+	once           sync.Once
+
+	mu      sync.Mutex
+	request string // the last one
+}
+
+func (c *proxied) close() {
+	c.once.Do(func() { close(c.done) })
+	c.client.Close()
+	c.server.Close()
+	c.proxy.mu.Lock()
+	defer c.proxy.mu.Unlock()
+	delete(c.proxy.conns, c.client)
+}
+
+func (c *proxied) requests() {
+	defer c.close()
+	buf := make([]byte, 64<<10)
+	for {
+		n, err := c.client.Read(buf)
+		if err != nil {
+			return
+		}
+		c.mu.Lock()
+		c.request = string(buf[:n])
+		c.mu.Unlock()
+		c.proxy.mu.Lock()
+		c.proxy.log.Write(buf[:n])
+		c.proxy.mu.Unlock()
+		if _, err := c.server.Write(buf[:n]); err != nil {
+			return
+		}
+	}
+}
+
+func (c *proxied) replies() {
+	defer c.close()
+	buf := make([]byte, 64<<10)
+	for {
+		n, err := c.server.Read(buf)
+		if err != nil {
+			return
+		}
+		c.mu.Lock()
+		request := c.request
+		c.mu.Unlock()
+		c.proxy.mu.Lock()
+		f := c.proxy.reply
+		c.proxy.mu.Unlock()
+		if f != nil {
+			delay, ok := f(request, string(buf[:n]))
+			if !ok {
+				return
+			}
+			if delay > 0 {
+				select {
+				case <-time.After(delay):
+				case <-c.done:
+					return
+				}
+			}
+		}
+		if _, err := c.client.Write(buf[:n]); err != nil {
+			return
+		}
+	}
+}
