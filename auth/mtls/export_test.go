@@ -1,0 +1,4 @@
+package mtls
+
+// DistinguishedName lets tests read names that no certificate would have.
+var DistinguishedName = distinguishedName
