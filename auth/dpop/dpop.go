@@ -25,6 +25,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/sallyport/sallyport/auth"
@@ -38,6 +39,10 @@ const (
 
 	defaultWindow = time.Minute
 	longestWindow = 5 * time.Minute
+	// remembered is how much longer than it could be used a proof is remembered, so
+	// that a clock that is set back, or that of another machine, does not let it in
+	// again.
+	remembered = 10 * time.Second
 
 	// maxProofBytes bounds a proof. One by an 8192-bit RSA key has some 3 KiB.
 	maxProofBytes = 6 << 10
@@ -51,7 +56,8 @@ type Config struct {
 	// Origins are what "htu" may begin with: scheme and authority as clients see
 	// them, "https://api.example.com". A path, "https://example.com/api", is for a
 	// proxy that takes it off before the request gets here. Plain http is taken
-	// for loopback hosts only.
+	// for loopback hosts only. No origin may be the beginning of another: a proof
+	// would be for two resources.
 	Origins []string
 	// AllowInsecureHTTP takes Origins of plain http whatever their host.
 	AllowInsecureHTTP bool
@@ -64,21 +70,28 @@ type Config struct {
 	// may differ. 0 means a minute; at most 5 minutes.
 	Window time.Duration
 
-	// Replays remembers which proofs were used. Nil means an auth.MemoryReplays,
-	// for one process.
+	// Replays remembers which proofs were used: each for as long as its iat is within
+	// Window, and 10 seconds. Where it is full no proof is taken, so it must hold
+	// as many as come in that time; limit the rate of requests in front. Nil means an
+	// auth.NewMemoryReplays of 100,000, for one process, which is some 1,400 a
+	// second.
 	Replays auth.Replays
 
 	// RequireNonce refuses a proof that does not carry a nonce of this service, so
 	// that none can be made in advance (RFC 9449 §8, §9). A client learns the nonce
 	// by being refused once.
 	RequireNonce bool
-	// NonceKey is what nonces are made with: 32 random bytes or more, the same on
-	// all machines of a service. Nil means a key of this process alone.
+	// NonceKey is what nonces are made with: 32 random bytes or more. All machines of
+	// a service need the same, and the same NonceLifetime. Nil means a key of this
+	// process alone.
 	NonceKey []byte
 	// NonceLifetime is how long a nonce is good, half of it at the least. 0 means 10
 	// minutes; from 10 seconds to 24 hours.
 	NonceLifetime time.Duration
 }
+
+// Format writes a name alone, whatever the verb, so that NonceKey gets into no log.
+func (c Config) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "dpop.Config") }
 
 // ErrNoProof is wrapped by what Verify returns for a request without a proof. It
 // wraps auth.ErrInvalid.
@@ -106,8 +119,8 @@ type Verifier struct {
 	nonces     *nonces // nil if none are required
 }
 
-// New returns a Verifier. No origin, or one that is no https URL, an algorithm
-// that is unknown or of a shared secret, a Window or NonceLifetime out of range, a
+// New returns a Verifier. No origin, one that is no https URL or the beginning of
+// another, an algorithm that is unknown or of a shared secret, a Window or NonceLifetime out of range, a
 // NonceKey that is short or without RequireNonce, and Replays that hold a nil are
 // errors that name the field.
 func New(cfg Config) (*Verifier, error) {
@@ -120,10 +133,15 @@ func New(cfg Config) (*Verifier, error) {
 			return nil, fmt.Errorf("dpop: Config.Origins has one that %w", err)
 		}
 		t, ok := parseTarget(o)
-		if !ok || t.rest != "" {
+		if !ok || t.rest != "" || strings.HasSuffix(t.path, "//") {
 			return nil, errors.New("dpop: Config.Origins has one that is not scheme://host, with a plain path at most")
 		}
-		t.path = trimSlash(t.path)
+		t.path = strings.TrimSuffix(t.path, "/")
+		for _, o := range v.origins {
+			if o.contains(t) || t.contains(o) {
+				return nil, errors.New("dpop: Config.Origins has one that is the beginning of another")
+			}
+		}
 		v.origins = append(v.origins, t)
 	}
 	if cfg.Algorithms == nil {
@@ -204,7 +222,7 @@ func (v *Verifier) Verify(r *http.Request, accessToken string) (Proof, error) {
 		return Proof{}, err
 	}
 	// The key is part of it: a client can't use up the identifiers of another.
-	first, err := v.replays.Use(r.Context(), replayKey(p.thumbprint, p.id), p.issued.Add(v.window))
+	first, err := v.replays.Use(r.Context(), replayKey(p.thumbprint, p.id), p.issued.Add(v.window+remembered))
 	switch {
 	case err != nil:
 		return Proof{}, fmt.Errorf("dpop: the memory of proofs can't tell: %v", err)
@@ -214,6 +232,6 @@ func (v *Verifier) Verify(r *http.Request, accessToken string) (Proof, error) {
 	return Proof{Thumbprint: p.thumbprint}, nil
 }
 
-func symmetric(alg string) bool { return len(alg) > 1 && alg[:2] == "HS" }
+func symmetric(alg string) bool { return strings.HasPrefix(alg, "HS") }
 
 func invalid(reason string) error { return fmt.Errorf("%w: %s", auth.ErrInvalid, reason) }

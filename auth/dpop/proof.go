@@ -13,8 +13,8 @@ import (
 	"github.com/sallyport/sallyport/internal/strictjson"
 )
 
-// typ is the type of a proof, as jws.AppendType makes it.
-const typ = "application/dpop+jwt"
+// typ is the type of a proof. It has one spelling (RFC 9449 §4.2).
+const typ = "dpop+jwt"
 
 // The reasons for which a proof is refused.
 var (
@@ -51,7 +51,7 @@ func (v *Verifier) read(text string) (proof, error) {
 	if err != nil {
 		return proof{}, errSyntax
 	}
-	if !jws.IsType(j.Type, []byte(typ)) {
+	if string(j.Type) != typ {
 		return proof{}, errType
 	}
 	alg, ok := v.algorithms[string(j.Alg)]

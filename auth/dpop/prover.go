@@ -34,7 +34,7 @@ func NewProver(key jwk.Key) (*Prover, error) {
 		Type      string  `json:"typ"`
 		Algorithm string  `json:"alg"`
 		Key       jwk.Key `json:"jwk"`
-	}{"dpop+jwt", key.Algorithm(), public})
+	}{typ, key.Algorithm(), public})
 	if err != nil {
 		return nil, fmt.Errorf("dpop: NewProver: %w", err)
 	}
@@ -50,10 +50,14 @@ func (p *Prover) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "dpop.Pr
 // Proof returns a new proof for one request, the value of its field DPoP. uri is the
 // request's absolute URI; its query and fragment are left out. accessToken is the
 // token that is sent along, or "" at the token endpoint; nonce is what the server's
-// field DPoP-Nonce gave last, or "".
+// field DPoP-Nonce gave last, or "". It returns an error if there is no method, if uri
+// is no absolute http or https URI, and if the key can't sign at the moment.
 func (p *Prover) Proof(method, uri, accessToken, nonce string) (string, error) {
 	if i := strings.IndexAny(uri, "?#"); i >= 0 {
 		uri = uri[:i]
+	}
+	if _, ok := parseTarget(uri); !ok || method == "" {
+		return "", errors.New("dpop: Prover.Proof: there is no method, or the URI is not an absolute one of http or https")
 	}
 	c := struct {
 		ID     string `json:"jti"`

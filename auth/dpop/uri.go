@@ -13,6 +13,11 @@ type target struct {
 	rest      string // what began with ? or #
 }
 
+// contains reports whether t, without a slash at its end, is the beginning of o.
+func (t target) contains(o target) bool {
+	return t.authority == o.authority && strings.HasPrefix(o.path+"/", t.path+"/")
+}
+
 // isFor reports whether uri is that of r: one of the origins and r's path. Query and
 // fragment do not count (RFC 9449 §4.3).
 func (v *Verifier) isFor(uri string, r *http.Request) bool {
@@ -28,7 +33,9 @@ func (v *Verifier) isFor(uri string, r *http.Request) bool {
 		return false
 	}
 	for _, o := range v.origins {
-		if t.authority == o.authority && t.path == o.path+path {
+		// What a proxy makes of the path that it takes off, where nothing follows,
+		// may be a slash or nothing.
+		if t.authority == o.authority && (t.path == o.path+path || path == "/" && t.path == o.path) {
 			return true
 		}
 	}
@@ -48,13 +55,17 @@ func parseTarget(uri string) (target, bool) {
 		end = len(rest)
 	}
 	host, rest := strings.ToLower(rest[:end]), rest[end:]
+	var port string
 	switch scheme {
 	case "https":
-		host = strings.TrimSuffix(strings.TrimSuffix(host, ":443"), ":")
+		port = ":443"
 	case "http":
-		host = strings.TrimSuffix(strings.TrimSuffix(host, ":80"), ":")
+		port = ":80"
 	default:
 		return target{}, false
+	}
+	if host, ok = strings.CutSuffix(host, port); !ok {
+		host = strings.TrimSuffix(host, ":")
 	}
 	if host == "" || strings.ContainsAny(host, "@%\\ ") || !printable(host) {
 		return target{}, false
@@ -80,9 +91,13 @@ func normalizePath(path string) (string, bool) {
 	b := make([]byte, 0, len(path))
 	for i := 0; i < len(path); i++ {
 		c := path[i]
+		if c < ' ' || c == 0x7f {
+			return "", false
+		}
 		if c != '%' {
-			if c <= ' ' || c > '~' || strings.IndexByte(`"<>\^`+"`{|}", c) >= 0 {
-				// Go's client sends some of these as they are; a proof has them encoded.
+			if c == ' ' || c > '~' || strings.IndexByte(`"<>\^`+"`{|}", c) >= 0 {
+				// Some clients leave these as they are in a proof, and encode them
+				// in the request.
 				b = appendEncoded(b, c)
 				continue
 			}
@@ -142,5 +157,3 @@ func printable(s string) bool {
 	}
 	return true
 }
-
-func trimSlash(path string) string { return strings.TrimSuffix(path, "/") }
