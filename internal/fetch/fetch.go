@@ -69,6 +69,11 @@ func (c *Client) Do(ctx context.Context, r *http.Request) (*Answer, error) {
 		return nil, fmt.Errorf("status %d: %w", resp.StatusCode, ErrRedirect)
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, c.maxBytes+1))
+	if err == nil {
+		// A server that is told of the end of the exchange may end its answer in good
+		// order, and what there is of it would pass for the whole.
+		err = ctx.Err()
+	}
 	if err != nil {
 		return nil, fmt.Errorf("reading the answer: %w", reason(err))
 	}

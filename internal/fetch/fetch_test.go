@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/cookiejar"
@@ -83,7 +84,7 @@ func TestGetRefuses(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			srv, c := serve(t, tt.handle)
-			srv.Config.ErrorLog = nil
+			srv.Config.ErrorLog = log.New(io.Discard, "", 0)
 			got, err := c.Get(t.Context(), srv.URL+"/?secret=canary")
 			if err == nil || got != nil || !strings.Contains(err.Error(), tt.want) {
 				t.Fatalf("got %v, %v, want an error with %q", got, err, tt.want)
@@ -220,10 +221,27 @@ func TestTimeoutBoundsTheWholeExchange(t *testing.T) {
 	}
 }
 
+// early is a body that ends in good order when its request is over.
+type early struct{ ctx context.Context }
+
+func (e early) Read([]byte) (int, error) { <-e.ctx.Done(); return 0, io.EOF }
+func (early) Close() error               { return nil }
+
+func TestAnAnswerThatEndsWithItsTimeIsNotWhole(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := fetch.New(&http.Client{Transport: tripper(func(r *http.Request) (*http.Response, error) {
+			return &http.Response{StatusCode: 200, Header: http.Header{"Content-Type": {"application/json"}}, Body: early{r.Context()}}, nil
+		})}, time.Second, limit)
+		if got, err := c.Get(t.Context(), "https://id.example/"); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v, %v, want DeadlineExceeded", got, err)
+		}
+	})
+}
+
 func TestASVS_12_3_2_SelfSigned(t *testing.T) {
 	var reached atomic.Int32
 	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reached.Add(1) }))
-	srv.Config.ErrorLog = nil
+	srv.Config.ErrorLog = log.New(io.Discard, "", 0)
 	srv.StartTLS()
 	t.Cleanup(srv.Close)
 	for name, base := range map[string]*http.Client{"none given": nil, "the zero client": {}} {
