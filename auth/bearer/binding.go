@@ -7,6 +7,7 @@ import (
 
 	"github.com/sallyport/sallyport/auth"
 	"github.com/sallyport/sallyport/auth/mtls"
+	httperr "github.com/sallyport/sallyport/errors"
 )
 
 // prove checks that who brings a token is who it was issued to, where it is bound.
@@ -45,7 +46,10 @@ func (t *verified) prove(r *http.Request, token string, dpop bool) error {
 // §3).
 func (t *verified) proveCertificate(r *http.Request) error {
 	certificate, err := t.by.ClientCertificate(r)
+	var p *httperr.Problem
 	switch {
+	case errors.As(err, &p) && p != nil && p.Status == http.StatusBadRequest: // the field of a proxy is malformed
+		return err
 	case errors.Is(err, auth.ErrNoCredentials):
 		return refused(errBound)
 	case errors.Is(err, auth.ErrInvalid):

@@ -261,6 +261,7 @@ func TestRFC8705_3_CertificateBoundTokens(t *testing.T) {
 		{"no certificate", nil, auth.ErrNoCredentials, bound, false, "bound"},
 		{"neither a certificate nor an error", nil, nil, bound, false, "bound"},
 		{"a certificate that is not good", nil, auth.ErrInvalid, bound, false, "another certificate"},
+		{"a malformed field of a proxy", nil, httperr.New(http.StatusBadRequest, "invalid_request", "x"), bound, false, "malformed"},
 		{"a proxy that can't tell", nil, errors.New("out of reach"), bound, false, "undecided"},
 		{"a token that is not bound", mine, nil, mint(t, hsKey(), goodClaims()), false, ""},
 		{"bound twice, with both", mine, nil, twice, true, ""},
@@ -284,6 +285,11 @@ func TestRFC8705_3_CertificateBoundTokens(t *testing.T) {
 				case tt.want == "" && err != nil:
 					t.Errorf("got %v, want accepted", err)
 				case tt.want == "":
+				case tt.want == "malformed":
+					var p *httperr.Problem
+					if id != nil || !errors.As(err, &p) || p.Status != http.StatusBadRequest {
+						t.Errorf("got %v, %v, want 400", id, err)
+					}
 				case tt.want == "undecided" && (id != nil || err == nil || errors.Is(err, auth.ErrInvalid)):
 					t.Errorf("got %v, %v, want it undecided", id, err)
 				case tt.want == "undecided":

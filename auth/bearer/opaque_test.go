@@ -211,3 +211,27 @@ func TestIntrospectionConfigErrors(t *testing.T) {
 		t.Errorf("got %v, want two with Introspection refused", err)
 	}
 }
+
+// An issuer that is only asked about its tokens is asked about its JWTs too, where it is
+// one of several; and whatever a stranger sends, nothing panics.
+func TestJWTsOfAnIssuerThatIsOnlyAsked(t *testing.T) {
+	const other = "https://opaque.example.com"
+	jwt := mint(t, generate("ES256"), goodClaims().with("iss", other))
+	e := newEndpoint(t, map[string]claims{jwt: introspected().with("iss", other)})
+	a := join(t, newAuthenticator(t), newAuthenticator(t, func(c *bearer.Config) {
+		c.Issuer, c.Keys = other, nil
+		e.config(c)
+	}))
+	for range 2 {
+		if id := accept(t, a, jwt); id.Issuer != other {
+			t.Errorf("got %+v", id)
+		}
+	}
+	known(t, a, 0)
+	refuse(t, a, b64(`{"alg":"ES256","typ":"at+jwt"}`)+"."+b64(`{"iss":"`+other+`"}`)+".AAAA", "not active")
+	accept(t, a, mint(t, hsKey(), goodClaims()))
+	e.Close()
+	if id, err := a.Authenticate(request(jwt)); id != nil || err == nil || errors.Is(err, auth.ErrInvalid) {
+		t.Errorf("got %v, %v from an endpoint that is gone", id, err)
+	}
+}

@@ -103,7 +103,9 @@ func (a *Authenticator) look(ctx context.Context, token string) (*verified, erro
 	if err != nil {
 		return nil, err
 	}
-	a.known.add(t, token, hash)
+	if t.by.Keys != nil { // what was introspected is remembered by who asked
+		a.known.add(t, token, hash)
+	}
 	return t, nil
 }
 
@@ -154,6 +156,9 @@ func (a *Authenticator) verify(ctx context.Context, token string, now time.Time)
 	if a.byIssuer != nil {
 		if v, err = a.route(j.Payload); err != nil {
 			return nil, err
+		}
+		if v.Keys == nil { // its issuer is asked about JWTs too
+			return v.opaque.verify(ctx, token)
 		}
 	}
 	if err := v.checkType(&j); err != nil {
