@@ -20,6 +20,7 @@
 package dpop
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -107,6 +108,10 @@ type Proof struct {
 	// Thumbprint is that of the client's key (RFC 7638), what a token's "cnf" has
 	// as "jkt". Compare it with that, or bind a new token to it.
 	Thumbprint string
+
+	// What it is remembered by.
+	id    string
+	until time.Time
 }
 
 // A Verifier checks proofs. It is safe for concurrent use, and has no goroutine.
@@ -204,6 +209,21 @@ func (v *Verifier) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "dpop.
 // [ErrNonce] are among them. Any other error means that the memory of proofs could not
 // tell. A good proof is used up by Verify, so call it last.
 func (v *Verifier) Verify(r *http.Request, accessToken string) (Proof, error) {
+	p, err := v.Check(r, accessToken)
+	if err != nil {
+		return Proof{}, err
+	}
+	if err := v.Use(r.Context(), p); err != nil {
+		return Proof{}, err
+	}
+	return p, nil
+}
+
+// Check is [Verifier.Verify] without using the proof up: whether it was used before is
+// not known yet. Call [Verifier.Use] before anything is granted by it. A token endpoint
+// does so last, since anyone can make proofs that are good but for that, and would fill
+// the memory of them.
+func (v *Verifier) Check(r *http.Request, accessToken string) (Proof, error) {
 	fields := r.Header[field]
 	switch {
 	case len(fields) == 0:
@@ -221,15 +241,25 @@ func (v *Verifier) Verify(r *http.Request, accessToken string) (Proof, error) {
 	if err := v.check(&p, r, accessToken, now); err != nil {
 		return Proof{}, err
 	}
+	return Proof{Thumbprint: p.thumbprint, id: p.id, until: p.issued.Add(v.window + remembered)}, nil
+}
+
+// Use uses up a proof that [Verifier.Check] returned. One that was used before is an
+// error that wraps [auth.ErrInvalid]; any other error means that the memory of proofs
+// could not tell.
+func (v *Verifier) Use(ctx context.Context, p Proof) error {
+	if p.id == "" {
+		return errors.New("dpop: Use: the proof is not one of Check")
+	}
 	// The key is part of it: a client can't use up the identifiers of another.
-	first, err := v.replays.Use(r.Context(), replayKey(p.thumbprint, p.id), p.issued.Add(v.window+remembered))
+	first, err := v.replays.Use(ctx, replayKey(p.Thumbprint, p.id), p.until)
 	switch {
 	case err != nil:
-		return Proof{}, fmt.Errorf("dpop: the memory of proofs can't tell: %v", err)
+		return fmt.Errorf("dpop: the memory of proofs can't tell: %v", err)
 	case !first:
-		return Proof{}, errUsed
+		return errUsed
 	}
-	return Proof{Thumbprint: p.thumbprint}, nil
+	return nil
 }
 
 func symmetric(alg string) bool { return strings.HasPrefix(alg, "HS") }

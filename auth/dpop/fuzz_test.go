@@ -73,8 +73,15 @@ func FuzzClaims(f *testing.F) {
 // the URI that a request has counts as its own, unless it has segments of dots.
 func FuzzURI(f *testing.F) {
 	for _, s := range [][2]string{
-		{origin + "/items", "/items"}, {origin + "/a%2Fb", "/a/b"}, {origin + "/%61", "/a"}, {"HTTPS://API.example.com:443", "/"},
-		{origin + "/a|b", "/a%7Cb"}, {origin + "/%2e", "/%2E"}, {origin + "?/items", "/items"}, {origin + "/a;b", "/a%3Bb"}, {origin + "//a", "//a"},
+		{origin + "/items", "/items"},
+		{origin + "/a%2Fb", "/a/b"},
+		{origin + "/%61", "/a"},
+		{"HTTPS://API.example.com:443", "/"},
+		{origin + "/a|b", "/a%7Cb"},
+		{origin + "/%2e", "/%2E"},
+		{origin + "?/items", "/items"},
+		{origin + "/a;b", "/a%3Bb"},
+		{origin + "//a", "//a"},
 	} {
 		f.Add(s[0], s[1])
 	}

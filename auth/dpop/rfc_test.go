@@ -21,7 +21,9 @@ const (
 func TestRFC9449_4_1_And_7_1_Examples(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		time.Sleep(time.Until(time.Unix(1562262616, 0)))
-		v := newVerifier(t, func(c *dpop.Config) { c.Origins = []string{"https://server.example.com", "https://resource.example.org"} })
+		v := newVerifier(t, func(c *dpop.Config) {
+			c.Origins = []string{"https://server.example.com", "https://resource.example.org"}
+		})
 		for name, tt := range map[string]struct {
 			method, path, proof, token string
 		}{

@@ -134,14 +134,22 @@ func (s *Server) verifyAssertion(ctx context.Context, a *assertion, keys jwk.Set
 	return "", nil
 }
 
-// useAssertion uses up a good assertion. It comes last, so that no bad one takes
-// room.
-func (s *Server) useAssertion(ctx context.Context, a *assertion) (first bool, err error) {
-	first, err = s.replays.Use(ctx, assertionKey(s.issuer, a.client, a.id), a.expires.Add(assertionLeeway))
-	if err != nil {
-		return false, fmt.Errorf("oauth: the memory of client assertions can't tell: %v", err)
+// useAssertion uses up the assertion of a client that gave one, and so proved itself by
+// it only once this has returned nil. It comes after all that a client is told to mend
+// and try again with the same one.
+func (s *Server) useAssertion(ctx context.Context, q *request) error {
+	a := q.assertion
+	if a == nil {
+		return nil
 	}
-	return first, nil
+	first, err := s.replays.Use(ctx, assertionKey(s.issuer, a.client, a.id), a.expires.Add(assertionLeeway))
+	switch {
+	case err != nil:
+		return unavailable(fmt.Errorf("oauth: the memory of client assertions can't tell: %v", err))
+	case !first:
+		return s.invalidClient("the client assertion has been used before")
+	}
+	return nil
 }
 
 // assertionKey is a hash over length-prefixed parts.

@@ -62,7 +62,8 @@ func (s *Server) authenticate(ctx context.Context, q *request) error {
 }
 
 // authenticateByAssertion is authenticate for a client that sent one. A signature is
-// verified also where there is nobody whose it could be.
+// verified also where there is nobody whose it could be. The caller uses the assertion
+// up: [Server.useAssertion].
 func (s *Server) authenticateByAssertion(ctx context.Context, q *request, c Client, known bool) error {
 	keys := c.Keys
 	if !known || !c.hasKeys() {
@@ -78,13 +79,6 @@ func (s *Server) authenticateByAssertion(ctx context.Context, q *request, c Clie
 		return s.invalidClient("the client has no keys for assertions")
 	case reason != "":
 		return s.invalidClient(reason)
-	}
-	first, err := s.useAssertion(ctx, q.assertion)
-	if err != nil {
-		return unavailable(err)
-	}
-	if !first {
-		return s.invalidClient("the client assertion has been used before")
 	}
 	q.client = c
 	return nil

@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"testing"
 
+	"github.com/sallyport/sallyport/auth"
 	"github.com/sallyport/sallyport/auth/dpop"
 	"github.com/sallyport/sallyport/auth/jwk"
 	"github.com/sallyport/sallyport/auth/oauth"
@@ -149,4 +150,35 @@ func TestClientThatRequiresDPoP(t *testing.T) {
 func TestDPoPMemoryOutOfReach(t *testing.T) {
 	e := newBinding(t, func(c *dpop.Config) { c.Replays = brokenReplays{errOutOfReach} })
 	wantError(t, e.proven(t, prover(t, newKey(t, "ES256")), "", "client_id=app&"+passwordForm("ada", adaPassword)), 503, "temporarily_unavailable")
+}
+
+// Who is granted nothing takes no room in the memory of proofs.
+func TestProofsOfRefusedRequestsAreNotRemembered(t *testing.T) {
+	e := newBinding(t, func(c *dpop.Config) { c.Replays = auth.NewMemoryReplays(1) })
+	p := prover(t, newKey(t, "ES256"))
+	for range 5 {
+		wantError(t, e.proven(t, p, "", "grant_type=refresh_token&client_id=app&refresh_token=x"), 400, "invalid_grant")
+		wantError(t, e.proven(t, p, "", "client_id=app&"+passwordForm("ada", "wrong")), 400, "invalid_grant")
+	}
+	login := wantToken(t, e.proven(t, p, "", "client_id=app&"+passwordForm("ada", adaPassword)))
+	// One that is full refuses, and the refresh token is not used up.
+	refresh := "grant_type=refresh_token&client_id=app&refresh_token=" + login.Refresh
+	wantError(t, e.proven(t, p, "", refresh), 503, "temporarily_unavailable")
+	wantError(t, e.proven(t, p, "", refresh), 503, "temporarily_unavailable")
+}
+
+// A client that is told to use a nonce tries again with the same assertion.
+func TestAnAssertionOutlivesTheNonce(t *testing.T) {
+	proofs, err := dpop.New(dpop.Config{Origins: []string{issuer}, RequireNonce: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, key := newAsserting(t, func(c *oauth.Config) { c.DPoP = proofs })
+	p := prover(t, newKey(t, "ES256"))
+	body := assertionForm("grant_type=client_credentials", sign(t, key, "", goodAssertion()))
+	w := e.proven(t, p, "", body)
+	wantError(t, w, 400, "use_dpop_nonce")
+	nonce := w.Header().Get("DPoP-Nonce")
+	wantToken(t, e.proven(t, p, nonce, body))
+	wantError(t, e.proven(t, p, nonce, body), 401, "invalid_client")
 }

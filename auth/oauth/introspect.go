@@ -39,10 +39,13 @@ type (
 		Active    bool   `json:"active"`
 		Issuer    string `json:"iss"`
 		Subject   string `json:"sub"`
+		Audience  string `json:"aud"` // this server: it opens no API
 		ClientID  string `json:"client_id"`
 		SessionID string `json:"sid"`
 		Scope     string `json:"scope,omitempty"`
 		Expires   int64  `json:"exp"`
+
+		Confirmation *confirmation `json:"cnf,omitempty"`
 	}
 )
 
@@ -77,10 +80,14 @@ func (s *Server) introspect(ctx context.Context, q *request) (answer any, err er
 			!same(f.Current, token.hash()), !f.Expires.After(now), !f.Ends.After(now):
 			return inactive, nil
 		}
-		return aboutRefresh{
-			Active: true, Issuer: s.issuer, Subject: f.Subject, ClientID: f.ClientID, SessionID: f.SessionID,
+		about := aboutRefresh{
+			Active: true, Issuer: s.issuer, Subject: f.Subject, Audience: s.issuer, ClientID: f.ClientID, SessionID: f.SessionID,
 			Scope: strings.Join(f.Scopes, " "), Expires: f.Expires.Unix(),
-		}, nil
+		}
+		if f.Thumbprint != "" {
+			about.Confirmation = &confirmation{f.Thumbprint}
+		}
+		return about, nil
 	}
 	c, ok := s.open(ctx, q.form.token)
 	if !ok || c.Expires <= now.Unix() || c.ClientID != q.client.ID && !q.client.Introspects {

@@ -41,6 +41,8 @@ const (
 	tokenBytes  = 32
 	// longestLeeway is what a bearer door may add to the life of an access token.
 	longestLeeway = 5 * time.Minute
+	// endTimeout bounds the end of a login, which does not end with its request.
+	endTimeout = 10 * time.Second
 )
 
 // refresher is what the grant RefreshToken needs.
@@ -253,25 +255,28 @@ func (s *Server) reused(ctx context.Context, f RefreshFamily) error {
 	return p
 }
 
-// end revokes families, and the access tokens of a session if it is named.
+// end revokes families, and the access tokens of a session if it is named. Those come
+// first: if the second store fails, the family is alive, and its next use tries both
+// again and tells of it. Nor may a client that hangs up keep it from being done.
 func (s *Server) end(ctx context.Context, which RefreshSelector, session string) (int, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
+	defer cancel()
+	if s.revocations != nil && session != "" {
+		err := s.revocations.Revoke(ctx, auth.Revocation{Issuer: s.issuer, SessionID: session, Until: s.lastExpiry()})
+		if err != nil {
+			return 0, storeFailed("the store of revocations", err)
+		}
+	}
 	n, err := s.refreshing.store.Revoke(ctx, which)
 	if err != nil {
 		return 0, storeFailed("the refresh token store", err)
-	}
-	if s.revocations == nil || session == "" {
-		return n, nil
-	}
-	err = s.revocations.Revoke(ctx, auth.Revocation{Issuer: s.issuer, SessionID: session, Until: s.lastExpiry()})
-	if err != nil {
-		return n, storeFailed("the store of revocations", err)
 	}
 	return n, nil
 }
 
 // lastExpiry is when the last access token that was issued until now has expired,
-// wherever it is checked.
-func (s *Server) lastExpiry() time.Time { return time.Now().Add(s.lifetime + longestLeeway) }
+// wherever it is checked, and whatever Config.TokenLifetime was when it was issued.
+func (s *Server) lastExpiry() time.Time { return time.Now().Add(longestLifetime + longestLeeway) }
 
 // owner returns the user of a login, as he is now.
 func (s *Server) owner(ctx context.Context, f RefreshFamily) (auth.User, error) {
@@ -301,7 +306,9 @@ func (s *Server) owner(ctx context.Context, f RefreshFamily) (auth.User, error) 
 
 // RevokeSubject ends all logins of a user: his refresh tokens, and with
 // Config.Revocations the access tokens that were issued to him until now. Call it when
-// a password is changed or an account disabled. It returns an error if the server has
+// a password is changed or an account disabled, and after that is stored: a login whose
+// password was checked before, and which is answered after, has an access token that lives
+// until it expires, and a refresh token that is refused. It returns an error if the server has
 // no store for either, or a store failed; then call it again.
 func (s *Server) RevokeSubject(ctx context.Context, subject string) error {
 	return s.revoke(ctx, RefreshSelector{Subject: subject, Issuer: s.issuer}, auth.Revocation{
@@ -322,14 +329,14 @@ func (s *Server) revoke(ctx context.Context, which RefreshSelector, r auth.Revoc
 	if s.refreshing.store == nil && s.revocations == nil {
 		return errors.New("oauth: there is neither Config.RefreshTokens nor Config.Revocations, so nothing can be revoked")
 	}
-	if s.refreshing.store != nil {
-		if _, err := s.refreshing.store.Revoke(ctx, which); err != nil {
-			return fmt.Errorf("oauth: the refresh token store failed: %w", err)
-		}
-	}
 	if s.revocations != nil {
 		if err := s.revocations.Revoke(ctx, r); err != nil {
 			return fmt.Errorf("oauth: the store of revocations failed: %w", err)
+		}
+	}
+	if s.refreshing.store != nil {
+		if _, err := s.refreshing.store.Revoke(ctx, which); err != nil {
+			return fmt.Errorf("oauth: the refresh token store failed: %w", err)
 		}
 	}
 	return nil

@@ -23,7 +23,8 @@ type RefreshStore interface {
 
 	// Family returns the family with this Key, revoked or not, or an error that wraps
 	// auth.ErrNotFound; any other means that the store could not tell. It may forget a
-	// family after its Ends. The slices belong to the caller.
+	// family that nothing can come of any more: 25 hours after it was revoked, after its
+	// Expires or after its Ends. The slices belong to the caller.
 	Family(ctx context.Context, key string) (RefreshFamily, error)
 
 	// Rotate replaces the Rotation of a family and reports whether it did: only if the
@@ -125,16 +126,35 @@ const (
 type MemoryRefreshStore struct {
 	max      int
 	mu       sync.RWMutex
-	families map[string]*RefreshFamily
+	families map[string]*kept
+}
+
+// kept is a family, and until when it is of use.
+type kept struct {
+	RefreshFamily
+	revoked time.Time // when it was, or zero
+}
+
+// memory is how long a family is kept that no token can be had by: for as long as an
+// access token of it may be good, so that these can still be revoked with it.
+const memory = 25 * time.Hour
+
+func (k *kept) useless(now time.Time) bool {
+	end := earlier(k.Expires, k.Ends)
+	if k.Revoked {
+		end = earlier(end, k.revoked)
+	}
+	return !end.Add(memory).After(now)
 }
 
 // NewMemoryRefreshStore returns a store of at most max families; 0 or less means
-// 100,000. One that is full of families that have not ended refuses new ones.
+// 100,000. One that is full of families that have not ended refuses new ones: a limiter
+// keeps one user from making them all.
 func NewMemoryRefreshStore(max int) *MemoryRefreshStore {
 	if max <= 0 {
 		max = defaultFamilies
 	}
-	return &MemoryRefreshStore{max: max, families: make(map[string]*RefreshFamily)}
+	return &MemoryRefreshStore{max: max, families: make(map[string]*kept)}
 }
 
 // String tells nothing of the families.
@@ -161,7 +181,7 @@ func (m *MemoryRefreshStore) Create(ctx context.Context, f RefreshFamily) error 
 	case len(m.families) >= m.max:
 		return errors.New("oauth: MemoryRefreshStore: the store is full")
 	}
-	m.families[f.Key] = &f
+	m.families[f.Key] = &kept{RefreshFamily: f}
 	return nil
 }
 
@@ -172,7 +192,7 @@ func (m *MemoryRefreshStore) expire(n int) {
 		if n--; n < 0 {
 			return
 		}
-		if !f.Ends.After(now) {
+		if f.useless(now) {
 			delete(m.families, key)
 		}
 	}
@@ -189,7 +209,7 @@ func (m *MemoryRefreshStore) Family(ctx context.Context, key string) (RefreshFam
 	if !ok {
 		return RefreshFamily{}, auth.ErrNotFound
 	}
-	found := *f
+	found := f.RefreshFamily
 	found.Scopes = slices.Clone(f.Scopes)
 	return found, nil
 }
@@ -224,17 +244,17 @@ func (m *MemoryRefreshStore) Revoke(ctx context.Context, which RefreshSelector) 
 	}
 	n := 0
 	for _, f := range m.families {
-		if which.selects(f) {
+		if which.selects(&f.RefreshFamily) {
 			n += m.revoke(f)
 		}
 	}
 	return n, nil
 }
 
-func (m *MemoryRefreshStore) revoke(f *RefreshFamily) int {
+func (m *MemoryRefreshStore) revoke(f *kept) int {
 	if f == nil || f.Revoked {
 		return 0
 	}
-	f.Revoked = true
+	f.Revoked, f.revoked = true, time.Now()
 	return 1
 }

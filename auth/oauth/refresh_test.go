@@ -634,3 +634,35 @@ func TestALoginEndsWhateverItsTokenSays(t *testing.T) {
 		wantError(t, e.refresh(token), 400, "invalid_grant")
 	})
 }
+
+// What no token can be had by makes room, and what is alive does not.
+func TestMemoryRefreshStoreMakesRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := oauth.NewMemoryRefreshStore(3)
+		create := func(key string, expires time.Duration) error {
+			now := time.Now()
+			return s.Create(t.Context(), oauth.RefreshFamily{Key: key, Ends: now.Add(90 * 24 * time.Hour), Rotation: oauth.Rotation{Current: "c", Expires: now.Add(expires)}})
+		}
+		for key, expires := range map[string]time.Duration{"alive": 60 * 24 * time.Hour, "idle": time.Hour, "revoked": 60 * 24 * time.Hour} {
+			if err := create(key, expires); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := s.Revoke(t.Context(), oauth.RefreshSelector{Key: "revoked"}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(24 * time.Hour)
+		if err := create("new", time.Hour); err == nil {
+			t.Error("there is room while access tokens may still be revoked with their login")
+		}
+		time.Sleep(2*time.Hour + time.Minute)
+		for _, key := range []string{"new", "another"} {
+			if err := create(key, time.Hour); err != nil {
+				t.Errorf("got %v: nothing made room", err)
+			}
+		}
+		if _, err := s.Family(t.Context(), "alive"); err != nil || create("third", time.Hour) == nil {
+			t.Errorf("the family that is alive made room: %v", err)
+		}
+	})
+}

@@ -51,6 +51,9 @@ func (s *Server) serveClient(w http.ResponseWriter, r *http.Request, q *request,
 	if err := s.authenticate(r.Context(), q); err != nil {
 		return err
 	}
+	if err := s.useAssertion(r.Context(), q); err != nil {
+		return err
+	}
 	return handle(w, r, q)
 }
 

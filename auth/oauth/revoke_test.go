@@ -239,7 +239,7 @@ func TestRFC7662_2_2_Introspection(t *testing.T) {
 		}
 	}
 	got := e.introspect(t, request{id: "service", secret: e.secret, body: "token=" + login.Refresh})
-	if got["active"] != true || got["client_id"] != "service" || got["sub"] != "u-ada" || got["token_type"] != nil || got["aud"] != nil || got["jti"] != nil {
+	if got["active"] != true || got["client_id"] != "service" || got["sub"] != "u-ada" || got["token_type"] != nil || got["aud"] != issuer || got["jti"] != nil {
 		t.Errorf("got %v", got)
 	}
 	if e.active(t, "api", login.Refresh) {
@@ -347,4 +347,71 @@ func TestRFC8414_Metadata(t *testing.T) {
 			}
 		})
 	}
+}
+
+// If one store fails while a login is ended, its next use ends it, and tells so.
+func TestTheftIsToldThoughAStoreFailed(t *testing.T) {
+	b := &brokenRevocations{Revocations: auth.NewMemoryRevocations(0)}
+	e := newBack(t, func(c *oauth.Config) { c.Revocations = b })
+	login := e.loginAs(t, "app")
+	wantToken(t, e.refresh(login.Refresh))
+	b.revoke = errOutOfReach
+	wantError(t, e.refresh(login.Refresh), 503, "temporarily_unavailable")
+	b.revoke = nil
+	e.events.take()
+	wantError(t, e.refresh(login.Refresh), 400, "invalid_grant")
+	if got := names(e.events.take()); len(got) != 1 || got[0] != audit.TokenReuse {
+		t.Errorf("got events %v, want one %s", got, audit.TokenReuse)
+	}
+	if e.active(t, "api", login.AccessToken) {
+		t.Error("the access token of the login is still good")
+	}
+}
+
+// hangup ends the request's context when the refresh tokens have been revoked.
+type hangup struct {
+	auth.Revocations
+	cancel context.CancelFunc
+}
+
+func (h *hangup) Revoke(ctx context.Context, r auth.Revocation) error {
+	if h.cancel != nil {
+		h.cancel()
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return h.Revocations.Revoke(ctx, r)
+}
+
+func TestAClientThatHangsUpDoesNotKeepItsLogin(t *testing.T) {
+	h := &hangup{Revocations: auth.NewMemoryRevocations(0)}
+	e := newBack(t, func(c *oauth.Config) { c.Revocations = h })
+	login := e.loginAs(t, "app")
+	next := wantToken(t, e.refresh(login.Refresh))
+	r := request{body: "grant_type=refresh_token&client_id=app&refresh_token=" + login.Refresh}.build()
+	ctx, cancel := context.WithCancel(r.Context())
+	h.cancel = cancel
+	wantError(t, serve(e, r.WithContext(ctx)), 400, "invalid_grant")
+	h.cancel = nil
+	wantError(t, e.refresh(next.Refresh), 400, "invalid_grant")
+	if e.active(t, "api", next.AccessToken) {
+		t.Error("the access token of the login is still good")
+	}
+}
+
+// A revocation lasts as long as a token of this issuer may: the lifetime may have been
+// another when it was issued.
+func TestRevocationsOutliveAShorterLifetime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var revocations auth.Revocations
+		e := newBack(t, func(c *oauth.Config) { c.TokenLifetime, revocations = time.Minute, c.Revocations })
+		if err := e.server.RevokeSession(t.Context(), "s-1"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(24*time.Hour + 4*time.Minute)
+		if revoked, err := revocations.Revoked(t.Context(), auth.TokenInfo{Issuer: issuer, SessionID: "s-1"}); err != nil || !revoked {
+			t.Errorf("got %v, %v", revoked, err)
+		}
+	})
 }

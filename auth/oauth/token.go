@@ -53,8 +53,9 @@ type request struct {
 	client Client // once it has proved who it is
 	named  string // the id of a client that is known, proved or not
 
-	thumbprint string // of the key that the client has proved to have, "" for none
-	subject    string // whom the token is for, once that is known
+	thumbprint string     // of the key that the client has proved to have, "" for none
+	proof      dpop.Proof // by which it has, not used up yet
+	subject    string     // whom the token is for, once that is known
 }
 
 // An approval is what a grant comes to.
@@ -95,6 +96,9 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request, q *request) error
 		return scopeRefused("the client may not have the scope")
 	}
 	if err := s.bind(r, q); err != nil {
+		return err
+	}
+	if err := s.useAssertion(r.Context(), q); err != nil {
 		return err
 	}
 	var a approval
@@ -165,7 +169,7 @@ func (s *Server) bind(r *http.Request, q *request) error {
 		}
 		return nil
 	}
-	proof, err := s.proofs.Verify(r, "")
+	proof, err := s.proofs.Check(r, "")
 	switch {
 	case errors.Is(err, dpop.ErrNoProof) && !q.client.RequireDPoP:
 		return nil
@@ -179,7 +183,22 @@ func (s *Server) bind(r *http.Request, q *request) error {
 	case err != nil:
 		return unavailable(err)
 	}
-	q.thumbprint = proof.Thumbprint
+	q.thumbprint, q.proof = proof.Thumbprint, proof
+	return nil
+}
+
+// useProof uses up the proof of a request that is granted: one that is not costs no
+// room in the memory of proofs, which the API may share.
+func (s *Server) useProof(ctx context.Context, q *request) error {
+	if q.thumbprint == "" {
+		return nil
+	}
+	switch err := s.proofs.Use(ctx, q.proof); {
+	case errors.Is(err, auth.ErrInvalid):
+		return invalidProof(err)
+	case err != nil:
+		return unavailable(err)
+	}
 	return nil
 }
 
@@ -226,6 +245,9 @@ func (s *Server) issue(w http.ResponseWriter, r *http.Request, q *request, a app
 	}{token, kind, c.Expires - c.IssuedAt, a.refresh, c.Scope})
 	if err != nil {
 		return serverError(err)
+	}
+	if err := s.useProof(r.Context(), q); err != nil {
+		return err
 	}
 	if a.commit != nil {
 		if err := a.commit(r.Context()); err != nil {
