@@ -170,6 +170,21 @@ func TestContext(t *testing.T) {
 	}
 }
 
+// What can't be revoked is not asked for.
+func TestNothingToAsk(t *testing.T) {
+	cfg := redisstore.Config{Client: single(t, nowhere)}
+	for name, token := range map[string]auth.TokenInfo{
+		"empty": {}, "with an issuer alone": {Issuer: issuer}, "without issuer": {ID: "x", SessionID: "x", Subject: "x"},
+	} {
+		if revoked, err := newRevocations(t, cfg).Revoked(t.Context(), token); revoked || err != nil {
+			t.Errorf("a token %s: got %v, %v, want false", name, revoked, err)
+		}
+	}
+	if first, err := newReplays(t, cfg).Use(t.Context(), "x", time.Now()); first || err != nil {
+		t.Errorf("a use that comes too late: got %v, %v, want false", first, err)
+	}
+}
+
 // The default Timeout is less than what a person waits for.
 func TestDefaultTimeout(t *testing.T) {
 	p := newProxy(t, redistest.Start(t).Addr)
