@@ -392,6 +392,7 @@ func TestFaultJWKS_WrongData(t *testing.T) {
 				good()
 				time.Sleep(time.Minute)
 				k := has(t, r, a)
+				synctest.Wait() // a fetch that has begun is a good one
 				events.Take()
 				i.set(wrong)
 				for range 10 {
