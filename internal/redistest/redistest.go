@@ -142,9 +142,11 @@ func (s *Server) run() error {
 			return fmt.Errorf("redis-server ended: %s", p.output.String())
 		default:
 		}
-		// Another server may have got the port first: this one says who it is.
-		info, err := do(s.Addr, "INFO", "server")
-		if err == nil && slices.Contains(strings.Split(info, "\r\n"), pid) {
+		// Another server may have got the port first: this one says who it is. It says
+		// so before it has read what is on the disk, too.
+		info, err := do(s.Addr, "INFO")
+		lines := strings.Split(info, "\r\n")
+		if err == nil && slices.Contains(lines, pid) && slices.Contains(lines, "loading:0") {
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			s.process = p
