@@ -61,6 +61,7 @@ import (
 	"sync/atomic"
 
 	"github.com/sallyport/sallyport/auth"
+	"github.com/sallyport/sallyport/internal/grammar"
 	"github.com/sallyport/sallyport/internal/jws"
 )
 
@@ -183,7 +184,7 @@ func (a *Authenticator) Authenticate(r *http.Request) (*auth.Identity, error) {
 		return nil, malformed("The request has a second token in the query.")
 	}
 	t, err := a.decide(r.Context(), token)
-	if err == errSyntax && !isToken68(token) {
+	if err == errSyntax && !grammar.IsToken68(token) {
 		return nil, malformed("The Bearer credentials are not a token.")
 	}
 	if errors.Is(err, auth.ErrInvalid) {
@@ -223,20 +224,6 @@ func (a *Authenticator) Scheme() auth.SecurityScheme {
 		s.BearerFormat = ""
 	}
 	return s
-}
-
-// isToken68 reports whether s has the syntax of RFC 6750 §2.1.
-func isToken68(s string) bool {
-	s = strings.TrimRight(s, "=")
-	for i := range len(s) {
-		switch c := s[i]; {
-		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9':
-		case c == '-', c == '.', c == '_', c == '~', c == '+', c == '/':
-		default:
-			return false
-		}
-	}
-	return s != ""
 }
 
 // queryHasToken reports whether a raw query has the parameter access_token, in

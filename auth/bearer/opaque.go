@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/sallyport/sallyport/internal/grammar"
 	"github.com/sallyport/sallyport/internal/introspect"
 )
 
@@ -78,7 +79,7 @@ func newOpaque(v *verifier) (*opaque, error) {
 }
 
 func (o *opaque) verify(ctx context.Context, token string) (*verified, error) {
-	if !isToken68(token) {
+	if !grammar.IsToken68(token) {
 		return nil, errSyntax
 	}
 	answer, err := o.client.Introspect(ctx, token)

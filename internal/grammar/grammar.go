@@ -36,3 +36,15 @@ func IsScopeToken(s string) bool {
 	}
 	return s != ""
 }
+
+// IsToken68 reports whether s is a token68 (RFC 9110, section 11.2), which is what a
+// bearer token is (b64token in RFC 6750, section 2.1).
+func IsToken68(s string) bool {
+	s = strings.TrimRight(s, "=")
+	for i := range len(s) {
+		if !IsAlphanumeric(s[i]) && strings.IndexByte("-._~+/", s[i]) < 0 {
+			return false
+		}
+	}
+	return s != ""
+}

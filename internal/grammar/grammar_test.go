@@ -33,3 +33,14 @@ func TestTokens(t *testing.T) {
 		}
 	}
 }
+
+func TestIsToken68(t *testing.T) {
+	for s, want := range map[string]bool{
+		"a": true, "a.b.c": true, "abc==": true, "-._~+/09azAZ": true,
+		"": false, "=": false, "==": false, "=a": false, "a=b": false, "a b": false, "a,b": false, "a\x00": false, "a\n": false, "\u00e9": false, "a\"": false,
+	} {
+		if got := grammar.IsToken68(s); got != want {
+			t.Errorf("IsToken68(%q) = %v, want %v", s, got, want)
+		}
+	}
+}

@@ -26,6 +26,7 @@ import (
 
 	"github.com/sallyport/sallyport/audit"
 	"github.com/sallyport/sallyport/internal/fetch"
+	"github.com/sallyport/sallyport/internal/grammar"
 	"github.com/sallyport/sallyport/internal/jws"
 )
 
@@ -223,7 +224,7 @@ func (c *Client) Format(f fmt.State, _ rune) {
 // asking. ctx bounds how long the caller waits; a request that others wait for too
 // goes on without it.
 func (c *Client) Introspect(ctx context.Context, token string) (Answer, error) {
-	if !isToken(token) {
+	if len(token) > jws.MaxBytes || !grammar.IsToken68(token) {
 		return Answer{}, nil
 	}
 	k := newKey(&c.prefix, token)
@@ -275,27 +276,6 @@ func transport(concurrent int) http.RoundTripper {
 	t.MaxIdleConns, t.MaxIdleConnsPerHost = concurrent, concurrent
 	t.MaxResponseHeaderBytes = maxReplyHeader
 	return t
-}
-
-// isToken reports whether s is a b64token (RFC 6750, section 2.1) that is not too
-// long.
-func isToken(s string) bool {
-	if len(s) > jws.MaxBytes {
-		return false
-	}
-	end := len(s)
-	for end > 0 && s[end-1] == '=' {
-		end--
-	}
-	for i := range end {
-		switch c := s[i]; {
-		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9':
-		case c == '-', c == '.', c == '_', c == '~', c == '+', c == '/':
-		default:
-			return false
-		}
-	}
-	return end > 0
 }
 
 // withoutQuery is how an endpoint is told of: a query may have a secret.
