@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/sallyport/sallyport/auth"
+	"github.com/sallyport/sallyport/auth/jwk"
 	httperr "github.com/sallyport/sallyport/errors"
 	"github.com/sallyport/sallyport/internal/strictbase64"
 )
@@ -65,9 +66,9 @@ func (s *Server) authenticate(ctx context.Context, q *request) error {
 // verified also where there is nobody whose it could be. The caller uses the assertion
 // up: [Server.useAssertion].
 func (s *Server) authenticateByAssertion(ctx context.Context, q *request, c Client, known bool) error {
-	keys := c.Keys
-	if !known || !c.hasKeys() {
-		keys = s.decoyKeys
+	var keys jwk.Set
+	if known && c.hasKeys() {
+		keys = c.Keys
 	}
 	reason, err := s.verifyAssertion(ctx, q.assertion, keys)
 	switch {

@@ -17,7 +17,9 @@ import (
 
 // Endpoints are the absolute URLs of the server's handlers, as clients see them, for
 // its metadata. Empty ones stand below the Issuer: "/token", "/revoke", "/introspect"
-// and "/.well-known/jwks.json". "-" stands for one that is not served.
+// and "/.well-known/jwks.json". "-" stands for one that is not served. Those that would
+// be of no use are not told: introspection without Config.Clients, revocation without a
+// store, and keys that are secrets.
 type Endpoints struct {
 	Token, Revocation, Introspection, JWKS string
 }
@@ -71,7 +73,7 @@ type metadata struct {
 	ResponseTypes []string `json:"response_types_supported"` // required, and there is no authorization endpoint
 	Grants        []string `json:"grant_types_supported"`
 	AuthMethods   []string `json:"token_endpoint_auth_methods_supported"`
-	AuthAlgs      []string `json:"token_endpoint_auth_signing_alg_values_supported"`
+	AuthAlgs      []string `json:"token_endpoint_auth_signing_alg_values_supported,omitempty"`
 
 	Revocation            string   `json:"revocation_endpoint,omitempty"`
 	RevocationAuthMethods []string `json:"revocation_endpoint_auth_methods_supported,omitempty"`
@@ -82,6 +84,12 @@ type metadata struct {
 	IntrospectionAuthAlgs    []string `json:"introspection_endpoint_auth_signing_alg_values_supported,omitempty"`
 
 	DPoPAlgs []string `json:"dpop_signing_alg_values_supported,omitempty"` // RFC 9449, section 5.1
+}
+
+// onlyOwnClient reports whether the server was given no clients.
+func (s *Server) onlyOwnClient() bool {
+	_, own := s.clients.(ownClient)
+	return own
 }
 
 // describe makes the metadata.
@@ -108,6 +116,13 @@ func (s *Server) describe(cfg Config) error {
 			*one.to = one.given
 		}
 	}
+	// What nobody could use is not told.
+	if s.onlyOwnClient() {
+		m.Introspection = "" // its client is public
+	}
+	if s.revocations == nil && s.refreshing.store == nil {
+		m.Revocation = ""
+	}
 	if m.Token == "" {
 		return errors.New(`oauth: Config.Endpoints.Token can't be "-"`)
 	}
@@ -115,10 +130,13 @@ func (s *Server) describe(cfg Config) error {
 		m.Grants = append(m.Grants, string(g))
 	}
 	confidential := []string{"client_secret_basic", "client_secret_post", "private_key_jwt"}
-	m.AuthMethods = append(slices.Clone(confidential), "none")
-	for _, alg := range jwk.Algorithms() {
-		if !strings.HasPrefix(alg, "HS") {
-			m.AuthAlgs = append(m.AuthAlgs, alg)
+	m.AuthMethods = []string{"none"}
+	if !s.onlyOwnClient() {
+		m.AuthMethods = append(slices.Clone(confidential), "none")
+		for _, alg := range jwk.Algorithms() {
+			if !strings.HasPrefix(alg, "HS") {
+				m.AuthAlgs = append(m.AuthAlgs, alg)
+			}
 		}
 	}
 	if m.Revocation != "" {

@@ -415,3 +415,30 @@ func TestRevocationsOutliveAShorterLifetime(t *testing.T) {
 		}
 	})
 }
+
+// The metadata tells of nothing that would be refused.
+func TestRFC8414_2_MetadataTellsTheTruth(t *testing.T) {
+	for name, tt := range map[string]struct {
+		change func(*oauth.Config)
+		absent []string
+	}{
+		"no clients": {func(c *oauth.Config) { c.Clients, c.Grants = nil, []oauth.Grant{oauth.Password, oauth.RefreshToken} }, []string{"introspection_endpoint", "client_secret", "private_key_jwt", "signing_alg"}},
+		"no stores": {func(c *oauth.Config) {
+			c.RefreshTokens, c.Revocations, c.Grants = nil, nil, []oauth.Grant{oauth.ClientCredentials}
+		}, []string{"revocation_endpoint", "refresh_token"}},
+		"no DPoP": {func(*oauth.Config) {}, []string{"dpop_"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := newRefreshing(t, tt.change)
+			w := serve(e.server.MetadataHandler(), httptest.NewRequest("GET", "/", nil))
+			for _, text := range tt.absent {
+				if strings.Contains(w.Body.String(), text) {
+					t.Errorf("%s is told of: %s", text, w.Body)
+				}
+			}
+			if !strings.Contains(w.Body.String(), `"token_endpoint"`) {
+				t.Errorf("got %s", w.Body)
+			}
+		})
+	}
+}
