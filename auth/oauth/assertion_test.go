@@ -309,3 +309,16 @@ func TestAssertionsAreRefusedForWhatIsWrong(t *testing.T) {
 		}
 	}
 }
+
+// An assertion that was used at one endpoint is used at all of them.
+func TestAnAssertionIsGoodOnceAtAllEndpoints(t *testing.T) {
+	e, key := newAsserting(t)
+	a := sign(t, key, "", goodAssertion())
+	body := assertionForm("token=x", a)
+	if e.introspect(t, request{body: body})["active"] != false {
+		t.Error("an unknown token is active")
+	}
+	wantError(t, e.at(e.server.IntrospectionHandler(), request{body: body}), 401, "invalid_client")
+	wantError(t, e.revoke(t, request{body: body}), 401, "invalid_client")
+	wantError(t, e.assert(a), 401, "invalid_client")
+}

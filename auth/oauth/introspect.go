@@ -44,8 +44,6 @@ type (
 		SessionID string `json:"sid"`
 		Scope     string `json:"scope,omitempty"`
 		Expires   int64  `json:"exp"`
-
-		Confirmation *confirmation `json:"cnf,omitempty"`
 	}
 )
 
@@ -80,14 +78,10 @@ func (s *Server) introspect(ctx context.Context, q *request) (answer any, err er
 			!same(f.Current, token.hash()), !f.Expires.After(now), !f.Ends.After(now):
 			return inactive, nil
 		}
-		about := aboutRefresh{
+		return aboutRefresh{
 			Active: true, Issuer: s.issuer, Subject: f.Subject, Audience: s.issuer, ClientID: f.ClientID, SessionID: f.SessionID,
 			Scope: strings.Join(f.Scopes, " "), Expires: f.Expires.Unix(),
-		}
-		if f.Thumbprint != "" {
-			about.Confirmation = &confirmation{f.Thumbprint}
-		}
-		return about, nil
+		}, nil
 	}
 	c, ok := s.open(ctx, q.form.token)
 	if !ok || c.Expires <= now.Unix() || c.ClientID != q.client.ID && !q.client.Introspects {

@@ -666,3 +666,30 @@ func TestMemoryRefreshStoreMakesRoom(t *testing.T) {
 		}
 	})
 }
+
+// A store that is full looks at all it has, not at a few.
+func TestFullMemoryRefreshStoreLooksAtAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := oauth.NewMemoryRefreshStore(1000)
+		create := func(i int, expires time.Duration) error {
+			now := time.Now()
+			return s.Create(t.Context(), oauth.RefreshFamily{Key: fmt.Sprint(i), Ends: now.Add(90 * 24 * time.Hour), Rotation: oauth.Rotation{Current: "c", Expires: now.Add(expires)}})
+		}
+		for i := range 1000 {
+			expires := 60 * 24 * time.Hour
+			if i == 500 {
+				expires = time.Hour
+			}
+			if err := create(i, expires); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(27 * time.Hour)
+		if err := create(1000, time.Hour); err != nil {
+			t.Errorf("got %v: the one that has ended was not found", err)
+		}
+		if err := create(1001, time.Hour); err == nil {
+			t.Error("a family that is alive made room")
+		}
+	})
+}
