@@ -46,6 +46,13 @@ func TestCross(t *testing.T) {
 			}
 		})
 	}
+	// A request without a Host has that of an Origin without one.
+	r := httptest.NewRequest("POST", "https://api.example.com/", nil)
+	r.Host = ""
+	r.Header.Set("Origin", "null")
+	if c.Cross(r) == nil {
+		t.Error("null is taken for the origin of a request without a Host")
+	}
 	for _, bad := range []string{"app.example.com", "https://app.example.com/", "https://app.example.com?a", ""} {
 		if c, err := origin.New([]string{bad}); err == nil {
 			t.Errorf("%q: got %v, want an error", bad, c)
