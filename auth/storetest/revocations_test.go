@@ -71,13 +71,26 @@ var revocationFaults = map[string]revocationFault{
 	"nothing is written": writing(func(*plainRevocations, context.Context, auth.Revocation) error {
 		return nil
 	}, "token", "session", "subject", "refused", "far end"),
-	"it is written later": writing(func(p *plainRevocations, ctx context.Context, r auth.Revocation) error {
-		go func() {
-			time.Sleep(5 * time.Millisecond)
-			_ = p.Revoke(context.WithoutCancel(ctx), r)
-		}()
-		return ctx.Err()
-	}, "token", "session"),
+	"it is written later": {[]string{"token", "session"}, func() auth.Revocations {
+		p := new(plainRevocations)
+		var mu sync.Mutex
+		var held []auth.Revocation
+		return brokenRevocations{p, func(ctx context.Context, r auth.Revocation) error {
+			mu.Lock()
+			defer mu.Unlock()
+			held = append(held, r)
+			return ctx.Err()
+		}, func(ctx context.Context, t auth.TokenInfo) (bool, error) {
+			revoked, err := p.Revoked(ctx, t)
+			mu.Lock()
+			defer mu.Unlock()
+			for _, r := range held {
+				_ = p.Revoke(context.WithoutCancel(ctx), r)
+			}
+			held = nil
+			return revoked, err
+		}}
+	}},
 	"sessions are not asked of": reading(func(p *plainRevocations, ctx context.Context, t auth.TokenInfo) (bool, error) {
 		t.SessionID = ""
 		return p.Revoked(ctx, t)
