@@ -90,7 +90,8 @@ func (r *reader) check(now time.Time) error {
 func (r *reader) verified(now time.Time) *verified {
 	v := r.v
 	t := &verified{
-		by:       v,
+		by: v,
+		id: r.id, session: r.session, issued: r.issued,
 		size:     len(r.document),
 		verified: now,
 		good:     r.notUntil.Add(-v.Leeway),
@@ -112,10 +113,6 @@ func (r *reader) verified(now time.Time) *verified {
 	}
 	if !r.expires.IsZero() {
 		t.ends = r.expires.Add(v.Leeway)
-	}
-	t.Token = Token{
-		ID: r.id, SessionID: r.session, Issuer: v.Issuer, Subject: r.subject, ClientID: r.client,
-		IssuedAt: r.issued, Expires: r.expires,
 	}
 	t.identity.Scopes = r.scopes.of(r.lists)
 	t.identity.Roles = r.roles.of(r.lists)

@@ -14,9 +14,11 @@ import (
 // verified is a good token. It is shared by all requests that carry the token, so
 // it never changes, and nothing of it that can be changed is handed out.
 type verified struct {
-	Token
 	by       *verifier
 	identity auth.Identity
+	// What a [Token] has and an identity has not.
+	id, session string
+	issued      time.Time
 
 	// What a later request with the same token is decided by.
 	token    string // the token itself, where it is kept
@@ -31,6 +33,15 @@ type verified struct {
 	// The confirmation methods of "cnf" (RFC 7800): the client must prove each.
 	thumbprint  string // of a DPoP key, "jkt" (RFC 9449 §6.1)
 	certificate string // of a client certificate, "x5t#S256" (RFC 8705 §3.1)
+}
+
+// info returns what a revocation check is asked about.
+func (t *verified) info() Token {
+	return Token{
+		ID: t.id, SessionID: t.session,
+		Issuer: t.identity.Issuer, Subject: t.identity.Subject, ClientID: t.identity.ClientID,
+		IssuedAt: t.issued, Expires: t.identity.Expires,
+	}
 }
 
 // handOut returns what a handler may change: a copy, unless nobody else has t.
@@ -63,7 +74,7 @@ func (a *Authenticator) decide(ctx context.Context, token string) (*verified, er
 	if t.by.Revoked == nil {
 		return t, nil
 	}
-	switch revoked, err := t.by.Revoked(ctx, t.Token); {
+	switch revoked, err := t.by.Revoked(ctx, t.info()); {
 	case err != nil:
 		return nil, undecided("the revocation check can't tell", err)
 	case revoked:

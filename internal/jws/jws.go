@@ -102,8 +102,7 @@ func (s *Scratch) Parse(token string) (Token, error) {
 	if first <= 0 || last == first || last == len(token)-1 || strings.IndexByte(token[first+1:last], '.') >= 0 {
 		return Token{}, ErrSyntax
 	}
-	// The decoder skips line breaks. It refuses all else that is not of the
-	// alphabet and, being strict, set bits that do not count.
+	// The decoder skips line breaks. It refuses all else that is not of the alphabet.
 	if strings.IndexByte(token, '\n') >= 0 || strings.IndexByte(token, '\r') >= 0 {
 		return Token{}, ErrSyntax
 	}
@@ -112,24 +111,22 @@ func (s *Scratch) Parse(token string) (Token, error) {
 	if n := 2 * len(token); cap(s.b) < n {
 		s.b = make([]byte, 0, n)
 	}
-	b := append(s.b[:0], token...)
-	raw := b[:len(b):len(b)]
-	defer func() { s.b = b }()
+	s.b = append(s.b[:0], token...)
+	raw := s.b[:len(s.b):len(s.b)]
 	j := Token{Signed: raw[:last]}
 	known := s.Known != nil && s.Known.segment == token[:first]
-	for _, part := range []struct {
-		to  *[]byte
-		src []byte
-	}{{&j.Header, raw[:first]}, {&j.Payload, raw[first+1 : last]}, {&j.Signature, raw[last+1:]}} {
-		if known && part.to == &j.Header {
-			continue
-		}
-		from := len(b)
-		var err error
-		if b, err = base64.RawURLEncoding.Strict().AppendDecode(b, part.src); err != nil {
-			return Token{}, ErrSyntax
-		}
-		*part.to = b[from:len(b):len(b)]
+	ok := true
+	if !known {
+		j.Header, ok = s.decode(raw[:first])
+	}
+	if ok {
+		j.Payload, ok = s.decode(raw[first+1 : last])
+	}
+	if ok {
+		j.Signature, ok = s.decode(raw[last+1:])
+	}
+	if !ok {
+		return Token{}, ErrSyntax
 	}
 	if known {
 		j.Alg, j.KeyID, j.Type = s.Known.alg, s.Known.kid, s.Known.typ
@@ -137,6 +134,17 @@ func (s *Scratch) Parse(token string) (Token, error) {
 		return Token{}, err
 	}
 	return j, nil
+}
+
+// encoding refuses set bits that do not count: "YR" is no other spelling of "YQ".
+var encoding = base64.RawURLEncoding.Strict()
+
+// decode appends what segment encodes to the buffer.
+func (s *Scratch) decode(segment []byte) ([]byte, bool) {
+	from := len(s.b)
+	b, err := encoding.AppendDecode(s.b, segment)
+	s.b = b
+	return b[from:len(b):len(b)], err == nil
 }
 
 // readHeader takes from the header what chooses the key. Members by which a

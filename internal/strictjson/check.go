@@ -46,15 +46,19 @@ type Limits struct {
 const maxNumber = 1024
 
 func (l Limits) withDefaults() Limits {
-	for _, f := range [...]struct {
-		n   *int
-		def int
-	}{{&l.Depth, 32}, {&l.Members, 10_000}, {&l.Items, 10_000}, {&l.Values, 50_000}, {&l.Bytes, 16 << 20}} {
-		if *f.n <= 0 {
-			*f.n = f.def
-		}
-	}
+	l.Depth = limit(l.Depth, 32)
+	l.Members = limit(l.Members, 10_000)
+	l.Items = limit(l.Items, 10_000)
+	l.Values = limit(l.Values, 50_000)
+	l.Bytes = limit(l.Bytes, 16<<20)
 	return l
+}
+
+func limit(n, otherwise int) int {
+	if n <= 0 {
+		return otherwise
+	}
+	return n
 }
 
 // Check reports whether data is exactly one JSON value within lim, white space
