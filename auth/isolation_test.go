@@ -134,9 +134,11 @@ func TestTimeoutHandlerBelowAndAboveTheDoor(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var wg sync.WaitGroup
+			answered := make(chan struct{})
 			slow := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 				defer wg.Done()
-				<-r.Context().Done() // goes on after the answer was sent
+				<-answered
+				<-r.Context().Done()
 				id, ok := auth.FromContext(r.Context())
 				want := strings.TrimPrefix(r.Header.Get("Authorization"), "One ")
 				if !ok || id.Subject != want {
@@ -154,6 +156,7 @@ func TestTimeoutHandlerBelowAndAboveTheDoor(t *testing.T) {
 					t.Errorf("status = %d, want 503 from the TimeoutHandler", w.Code)
 				}
 			}
+			close(answered)
 			wg.Wait()
 		})
 	}
