@@ -1,8 +1,8 @@
 package password
 
 import (
-	"crypto/rand"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -17,29 +17,65 @@ const (
 	bcryptAlphabet = "./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 )
 
-// A bcryptHash is a hash that parseBcrypt has checked. It is verified, never
-// made: bcrypt needs no memory, so guessing it is cheap on special hardware,
-// and it reads no more than 72 bytes.
+// bcryptEncoding is bcrypt's own base64. Each stored hash is of a length that
+// leaves no spare bits but the last character's.
+var bcryptEncoding = base64.NewEncoding(bcryptAlphabet).WithPadding(base64.NoPadding)
+
+// A bcryptCost is the cost of new hashes: 2 to its power are the rounds.
+type bcryptCost int
+
+// newBcrypt returns the cost of new hashes, or an error that names the field. Its
+// floor is that of ASVS 5.0, appendix C.
+func newBcrypt(cfg Config, l limits) (bcryptCost, error) {
+	cost, err := within("BcryptCost", cfg.BcryptCost, min(12, l.bcryptCost), bcrypt.DefaultCost, l.bcryptCost)
+	switch {
+	case cfg.Memory != 0 || cfg.Iterations != 0 || cfg.Parallelism != 0:
+		return 0, errors.New("password: Config.Memory, Config.Iterations and Config.Parallelism have no meaning for bcrypt, must be 0")
+	case err != nil:
+		return 0, err
+	case cost < bcrypt.DefaultCost:
+		return 0, fmt.Errorf("password: Config.MaxBcryptCost is %d, must be at least %d for new hashes of bcrypt", l.bcryptCost, bcrypt.DefaultCost)
+	}
+	return bcryptCost(cost), nil
+}
+
+func (c bcryptCost) hash(password string) (storedHash, error) {
+	encoded, err := bcrypt.GenerateFromPassword([]byte(password), int(c))
+	return bcryptHash{cost: int(c), encoded: string(encoded)}, err
+}
+
+func (c bcryptCost) sample() storedHash { return bcryptHash{cost: int(c)}.decoy() }
+
+func (c bcryptCost) maxLength() int { return bcryptMaxLength }
+
+func (c bcryptCost) isMetBy(stored storedHash) bool {
+	h, ok := stored.(bcryptHash)
+	return ok && h.cost >= int(c)
+}
+
+// A bcryptHash is a hash that parseBcrypt has checked.
 type bcryptHash struct {
 	cost    int
 	encoded string
 }
 
-func (h bcryptHash) matches(password string) bool {
-	return bcrypt.CompareHashAndPassword([]byte(h.encoded), []byte(password)) == nil
+func (h bcryptHash) matches(password string) (bool, error) {
+	err := bcrypt.CompareHashAndPassword([]byte(h.encoded), []byte(password))
+	if errors.Is(err, bcrypt.ErrMismatchedHashAndPassword) {
+		return false, nil
+	}
+	return err == nil, err
 }
-
-func (h bcryptHash) weakerThan(params) bool { return true }
 
 func (h bcryptHash) maxLength() int { return bcryptMaxLength }
 
 func (h bcryptHash) decoy() storedHash {
-	var random [16 + 23]byte // salt and tag
-	_, _ = rand.Read(random[:])
-	enc := base64.NewEncoding(bcryptAlphabet).WithPadding(base64.NoPadding)
-	encoded := fmt.Sprintf("$2b$%02d$%s%s", h.cost, enc.EncodeToString(random[:16]), enc.EncodeToString(random[16:]))
-	return bcryptHash{cost: h.cost, encoded: encoded}
+	h.encoded = fmt.Sprintf("$2b$%02d$%s%s", h.cost, bcryptEncoding.EncodeToString(random(16)), bcryptEncoding.EncodeToString(random(23)))
+	return h
 }
+
+// String returns the hash.
+func (h bcryptHash) String() string { return h.encoded }
 
 // parseBcrypt accepts $2a$, $2b$ and $2y$, which are one algorithm. $2x$ marks
 // hashes of a library that read bytes above 127 wrongly, $2$ ones of a draft;

@@ -215,7 +215,11 @@ func TestHasherWorksInsideTheBound(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		encoded := h.params.hash("pw").String()
+		made, err := h.maker.hash("pw")
+		if err != nil {
+			t.Fatal(err)
+		}
+		encoded := made.String()
 		leave := occupy(t, h.bound)
 		if _, err := h.Hash(t.Context(), "pw"); !errors.Is(err, ErrBusy) {
 			t.Errorf("Hash: got %v, want ErrBusy", err)

@@ -1,14 +1,17 @@
-// Package password stores passwords as argon2id hashes and verifies them, with
-// a bound on how much of that work runs at a time.
+// Package password stores passwords as hashes and verifies them, with a bound on
+// how much of that work runs at a time.
 //
 // A [Hasher] writes the PHC string form, which carries its own parameters and
 // salt, so that a store needs one text column:
 //
 //	$argon2id$v=19$m=19456,t=2,p=1$<salt>$<tag>
 //
-// It verifies those and, for stores that are moving, bcrypt. A match against
-// bcrypt, or against parameters weaker than the Hasher's own, asks for a new
-// hash, which the caller makes and saves while it still has the password:
+// It makes argon2id unless [Config].Algorithm names another, and verifies all that
+// it can make, and argon2i, whatever the Config says, so that a store may move from
+// one to the other. What it reads of others' is [Hasher.Verify]'s to say. A match
+// against another algorithm, or against parameters weaker than the Hasher's own,
+// asks for a new hash, which the caller makes and saves while it still has the
+// password:
 //
 //	rehash, err := hasher.Verify(ctx, user.PasswordHash, given)
 //	switch {
@@ -16,6 +19,8 @@
 //	case err != nil:                           // undecided: try later
 //	case rehash:                               // save hasher.Hash(ctx, given)
 //	}
+//
+// Where a password is chosen, a [Policy] says whether it may be.
 //
 // # One Hasher for one process
 //
@@ -36,15 +41,18 @@
 // Passwords are compared byte by byte, as given. Two ways to write one
 // character, such as é as one code point or as two, are two passwords: who
 // wants them equal applies the OpaqueString profile (RFC 8265, section 4.2) to
-// both before calling Hash and Verify. Rules on length and on known breached
-// passwords belong where a password is chosen, before Hash.
+// both before calling Hash and Verify. It is not done here because it is not
+// needed to be safe, it can't be taken back once hashes depend on it, and it
+// would make stores of other programs unreadable.
 package password
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"runtime"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -57,10 +65,11 @@ var (
 	// Any other error of [Hasher.Verify] means that it is not known whether it is.
 	ErrMismatch = errors.New("password: mismatch")
 
-	// ErrMalformed is wrapped when a stored hash can't be used: it is not an
-	// argon2id PHC string or a bcrypt hash, or it asks for more work than the
-	// Hasher's limits allow. The store is at fault, not who logs in: answer as
-	// for a store that failed (503), and count no failed attempt.
+	// ErrMalformed is wrapped when a stored hash can't be used: it is of no form
+	// that [Hasher.Verify] reads, it asks for more work than the Hasher's limits
+	// allow, or it depends on a pepper that the Hasher has not. The store is at
+	// fault, not who logs in: answer as for a store that failed (503), and count
+	// no failed attempt.
 	ErrMalformed = errors.New("password: unusable stored hash")
 
 	// ErrBusy is returned when too many passwords are being hashed and the
@@ -70,7 +79,7 @@ var (
 	ErrBusy = errors.New("password: too many hashes at a time")
 
 	// ErrTooLong is returned by [Hasher.Hash] for a password of more than
-	// [Config].MaxLength bytes.
+	// [Config].MaxLength bytes, or more than the algorithm reads: the 72 of bcrypt.
 	ErrTooLong = errors.New("password: too long")
 
 	// ErrUnacceptable is wrapped when [Hasher.Hash] is given a password that is
@@ -78,21 +87,75 @@ var (
 	ErrUnacceptable = errors.New("password: unacceptable")
 )
 
-// Config holds the settings of a [Hasher]. The zero Config is secure.
+// An Algorithm makes hashes of passwords.
+type Algorithm int
+
+// The algorithms. A new hash takes memory with the first two alone, and that is
+// what makes guesses costly on special hardware. PBKDF2 is for those who may use
+// nothing that FIPS 140 does not approve: it is computed by the standard library's
+// module. Bcrypt is for stores that other programs read too.
+const (
+	Argon2id     Algorithm = iota // RFC 9106
+	Scrypt                        // RFC 7914, with r=8
+	PBKDF2SHA512                  // RFC 8018, with HMAC-SHA-512
+	PBKDF2SHA256                  // RFC 8018, with HMAC-SHA-256
+	Bcrypt                        // reads 72 bytes: longer passwords are refused
+)
+
+// String returns the name of the algorithm.
+func (a Algorithm) String() string {
+	switch a {
+	case Argon2id:
+		return "argon2id"
+	case Scrypt:
+		return "scrypt"
+	case PBKDF2SHA512:
+		return "PBKDF2-HMAC-SHA-512"
+	case PBKDF2SHA256:
+		return "PBKDF2-HMAC-SHA-256"
+	case Bcrypt:
+		return "bcrypt"
+	}
+	return "password.Algorithm(" + strconv.Itoa(int(a)) + ")"
+}
+
+// Config holds the settings of a [Hasher]. The zero Config is secure. The floors
+// are those of OWASP ASVS 5.0, appendix C.
 type Config struct {
-	// Memory is the memory of one new hash in KiB, the m of argon2id. The
-	// default is 19456 (19 MiB). At least that is needed, and 47104 (46 MiB) if
-	// Iterations is 1; at most MaxMemory.
+	// Algorithm makes new hashes. The default is Argon2id.
+	Algorithm Algorithm
+
+	// Memory is the memory of one new hash in KiB, at most MaxMemory.
+	//
+	// With argon2id it is m; the default is 19456 (19 MiB). At least that is
+	// needed, and 47104 (46 MiB) if Iterations is 1. With scrypt it is N, a power
+	// of two; the default and least is 131072 (128 MiB), half of that with a
+	// Parallelism of 2, and a quarter with more. It must be 0 with the others.
 	Memory uint32
 
 	// Iterations is the number of passes over that memory, the t of argon2id,
-	// at most 255. The default is 2.
+	// at most 255; the default is 2. With PBKDF2 it is the number of iterations,
+	// at most MaxIterations; the default and least is 600,000 with SHA-256 and
+	// 210,000 with SHA-512. It must be 0 with the others.
 	Iterations uint32
 
-	// Parallelism is the number of lanes of a new hash, the p of argon2id. The
-	// default is 1. Each lane takes a processor while the hash is computed, so
-	// with more than one MaxConcurrent should shrink in proportion.
+	// Parallelism is the number of lanes of a new hash, the p of argon2id and
+	// scrypt. The default is 1. Each lane of argon2id takes a processor while the
+	// hash is computed, so with more than one MaxConcurrent should shrink in
+	// proportion; those of scrypt are computed one after the other, at most 64. It
+	// must be 0 with the others.
 	Parallelism uint8
+
+	// BcryptCost is the cost of new hashes of bcrypt, from 10 to MaxBcryptCost.
+	// The default is 12.
+	BcryptCost int
+
+	// Peppers are secret keys outside of the store. New hashes depend on the
+	// first; the others are for hashes that were made when they were it. To rotate,
+	// put a new one in front, and remove the old one when no hash names it any
+	// more. Hashes without a pepper verify, and ask to be made anew. The default
+	// is none.
+	Peppers []Pepper
 
 	// MaxLength is the longest password in bytes. The default is 1024, the
 	// least is 64, the most 65536. A longer one is refused by Hash and never
@@ -114,10 +177,16 @@ type Config struct {
 	// MaxWait is the longest wait for a turn. The default is 5 seconds.
 	MaxWait time.Duration
 
-	// MaxMemory is the most memory in KiB that a stored argon2id hash may ask
-	// for. The default is 262144 (256 MiB), the most 4194304 (4 GiB). A hash may
-	// also ask for no more than MaxMemory times 16 in all its passes together.
+	// MaxMemory is the most memory in KiB that a stored hash of argon2 or scrypt
+	// may ask for. The default is 262144 (256 MiB), the most 4194304 (4 GiB). A
+	// hash may also ask for no more than MaxMemory times 16 in all its passes, or
+	// lanes of scrypt, together.
 	MaxMemory uint32
+
+	// MaxIterations is the most that a stored PBKDF2 hash may ask for. The default
+	// is 4,000,000, some two seconds of work, the least 600,000, the most
+	// 100,000,000.
+	MaxIterations uint32
 
 	// MaxBcryptCost is the highest cost of a stored bcrypt hash. The default is
 	// 14, about a second of work, the least 4 and the most 20.
@@ -133,7 +202,7 @@ type Config struct {
 
 // A Hasher hashes and verifies passwords. It is safe for concurrent use.
 type Hasher struct {
-	params    params
+	maker     maker
 	limits    limits
 	maxLength int
 	dummy     storedHash
@@ -164,20 +233,28 @@ func New(cfg Config) (*Hasher, error) {
 	if err != nil {
 		return nil, err
 	}
+	maxIterations, err := within("MaxIterations", cfg.MaxIterations, 4_000_000, minIterationsSHA256, 100_000_000)
+	if err != nil {
+		return nil, err
+	}
 	maxCost, err := within("MaxBcryptCost", cfg.MaxBcryptCost, 14, bcrypt.MinCost, 20)
 	if err != nil {
 		return nil, err
 	}
 
+	if err := checkPeppers(cfg.Peppers); err != nil {
+		return nil, err
+	}
+
 	h := &Hasher{
-		limits:    limits{memory: maxMemory, bcryptCost: maxCost},
+		limits:    limits{memory: maxMemory, iterations: maxIterations, bcryptCost: maxCost, peppers: clonePeppers(cfg.Peppers)},
 		maxLength: maxLength,
 		bound:     newBound(maxConcurrent, maxQueue, maxWait),
 	}
-	if h.params, err = newParams(cfg, h.limits); err != nil {
+	if h.maker, err = newMaker(cfg, h.limits); err != nil {
 		return nil, err
 	}
-	h.dummy = argon2Hash{params: h.params, salt: make([]byte, saltLength), tag: make([]byte, tagLength)}.decoy()
+	h.dummy = h.maker.sample()
 	if cfg.Reference != "" {
 		reference, err := h.limits.parse(cfg.Reference)
 		if err != nil {
@@ -188,8 +265,40 @@ func New(cfg Config) (*Hasher, error) {
 	return h, nil
 }
 
-// Hash returns a new argon2id hash of password, with a fresh salt, as a PHC
-// string of at most 128 bytes.
+// newMaker returns what makes new hashes.
+func newMaker(cfg Config, l limits) (m maker, err error) {
+	if cfg.Algorithm != Bcrypt && cfg.BcryptCost != 0 {
+		return nil, fmt.Errorf("password: Config.BcryptCost has no meaning for %v, must be 0", cfg.Algorithm)
+	}
+	switch cfg.Algorithm {
+	case Argon2id:
+		m, err = newArgon2(cfg, l)
+	case Scrypt:
+		m, err = newScrypt(cfg, l)
+	case PBKDF2SHA512, PBKDF2SHA256:
+		m, err = newPBKDF2(cfg, l)
+	case Bcrypt:
+		m, err = newBcrypt(cfg, l)
+	default:
+		err = fmt.Errorf("password: Config.Algorithm is %v", cfg.Algorithm)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if len(l.peppers) > 0 {
+		m = pepperedMaker{m, l.peppers[0]}
+	}
+	return m, nil
+}
+
+// String returns the name of the type.
+func (Hasher) String() string { return "password.Hasher" }
+
+// Format writes String whatever the verb, so that no pepper gets into a log.
+func (h Hasher) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, h.String()) }
+
+// Hash returns a new hash of password, with a fresh salt, as a PHC string of at
+// most 192 bytes: 128 without a pepper.
 //
 // It returns [ErrTooLong] or an error that wraps [ErrUnacceptable] for a
 // password that can't be stored, [ErrBusy], or the error of ctx if that ends
@@ -198,21 +307,34 @@ func (h *Hasher) Hash(ctx context.Context, password string) (string, error) {
 	switch {
 	case password == "":
 		return "", fmt.Errorf("%w: empty", ErrUnacceptable)
-	case len(password) > h.maxLength:
+	case len(password) > min(h.maxLength, h.maker.maxLength()):
 		return "", ErrTooLong
 	case !utf8.ValidString(password):
 		return "", fmt.Errorf("%w: not UTF-8", ErrUnacceptable)
 	case strings.IndexByte(password, 0) >= 0:
 		return "", fmt.Errorf("%w: holds a NUL", ErrUnacceptable)
 	}
-	var encoded string
-	err := h.bound.do(ctx, func() { encoded = h.params.hash(password).String() })
-	return encoded, err
+	var made storedHash
+	var failed error
+	if err := h.bound.do(ctx, func() { made, failed = h.maker.hash(password) }); err != nil {
+		return "", err
+	}
+	if failed != nil {
+		return "", fmt.Errorf("password: it can't be hashed: %w", failed)
+	}
+	return made.String(), nil
 }
 
 // Verify returns nil if encoded was made from password, and [ErrMismatch] if it
 // was not. With nil, rehash tells that the store should get a new hash of
-// password, because encoded is bcrypt or weaker than the Hasher's settings.
+// password, because encoded is of another algorithm, weaker than the Hasher's
+// settings, or not made with its first pepper.
+//
+// It reads the PHC strings of argon2id and argon2i (version 19), scrypt, and
+// PBKDF2 with SHA-256 and SHA-512, also as Python's passlib writes that; bcrypt as
+// "$2a$", "$2b$" and "$2y$"; and each of them behind a [Pepper]. That is what
+// htpasswd -B, passlib, and the libraries of other languages write today. Fast
+// hashes, such as those of htpasswd without -B, are not read (ASVS 5.0, 11.4.1).
 //
 // A password that can't have been stored (empty, too long, with a NUL) is a
 // mismatch and costs the same work as a wrong one. So is a password of more
@@ -234,7 +356,7 @@ func (h *Hasher) Verify(ctx context.Context, encoded, password string) (rehash b
 	if !match {
 		return false, ErrMismatch
 	}
-	return stored.weakerThan(h.params), nil
+	return !h.maker.isMetBy(stored), nil
 }
 
 // Dummy does the work of a [Hasher.Verify] that fails, under the same bound,
@@ -252,13 +374,13 @@ func (h *Hasher) Dummy(ctx context.Context, password string) error {
 	return ErrMismatch
 }
 
-// NeedsRehash reports whether encoded is anything but an argon2id hash at least
-// as strong as the ones that Hash makes. It is what Verify reports after a
+// NeedsRehash reports whether encoded is anything but a hash of the Hasher's
+// algorithm and pepper that is at least as strong as the ones that Hash makes. It is what Verify reports after a
 // match, for counting how many accounts of a store are left behind. It is true
 // for what is not a hash at all.
 func (h *Hasher) NeedsRehash(encoded string) bool {
 	stored, err := h.limits.parse(encoded)
-	return err != nil || stored.weakerThan(h.params)
+	return err != nil || !h.maker.isMetBy(stored)
 }
 
 // Stats is what a [Hasher] is doing and has done.
@@ -285,46 +407,14 @@ func (h *Hasher) compare(ctx context.Context, stored storedHash, password string
 	// that "a" and "a\x00a" are one key.
 	possible := password != "" && len(password) <= longest && strings.IndexByte(password, 0) < 0
 	input := password[:min(len(password), longest)]
-	err = h.bound.do(ctx, func() { match = stored.matches(input) })
-	return match && possible, err
-}
-
-// A storedHash is a parsed hash whose demands are within the limits.
-type storedHash interface {
-	matches(password string) bool
-	weakerThan(p params) bool
-	maxLength() int    // bytes of a password that are read
-	decoy() storedHash // one as costly, which no password is known to match
-}
-
-// limits are the most that a stored hash may ask for.
-type limits struct {
-	memory     uint32 // KiB
-	bcryptCost int
-}
-
-// No hash within the limits is longer; what is, is not looked at.
-const maxEncoded = 256
-
-// parse reads a hash from the store. Nothing is computed, and no memory
-// allocated beyond the hash itself, before its parameters have been checked.
-func (l limits) parse(encoded string) (storedHash, error) {
-	switch {
-	case encoded == "":
-		return nil, malformed("empty")
-	case len(encoded) > maxEncoded:
-		return nil, malformed("too long")
-	case strings.HasPrefix(encoded, argon2Prefix):
-		return l.parseArgon2(encoded)
-	case strings.HasPrefix(encoded, "$2"):
-		return l.parseBcrypt(encoded)
+	var failed error
+	if err := h.bound.do(ctx, func() { match, failed = stored.matches(input) }); err != nil {
+		return false, err
 	}
-	return nil, malformed("neither argon2id nor bcrypt")
-}
-
-// malformed never takes a part of the hash: errors end up in logs.
-func malformed(reason string) error {
-	return fmt.Errorf("%w: %s", ErrMalformed, reason)
+	if failed != nil {
+		return false, fmt.Errorf("password: it can't be compared: %w", failed)
+	}
+	return match && possible, nil
 }
 
 // within returns v, or def if v is zero, and an error if it is out of range.

@@ -159,6 +159,37 @@ func TestConfigErrorsNameTheField(t *testing.T) {
 		{"MaxBcryptCost", password.Config{MaxBcryptCost: 3}},
 		{"MaxBcryptCost", password.Config{MaxBcryptCost: 21}},
 		{"Reference", password.Config{Reference: "hunter2"}},
+		{"Algorithm", password.Config{Algorithm: -1}},
+		{"Algorithm", password.Config{Algorithm: 5}},
+		{"BcryptCost", password.Config{BcryptCost: 12}},
+		{"BcryptCost", password.Config{Algorithm: password.Bcrypt, BcryptCost: 9}},
+		{"BcryptCost", password.Config{Algorithm: password.Bcrypt, BcryptCost: 15}},
+		{"MaxBcryptCost", password.Config{Algorithm: password.Bcrypt, MaxBcryptCost: 9}},
+		{"Memory", password.Config{Algorithm: password.Bcrypt, Memory: 19456}},
+		{"Iterations", password.Config{Algorithm: password.Bcrypt, Iterations: 2}},
+		{"Parallelism", password.Config{Algorithm: password.Bcrypt, Parallelism: 1}},
+		{"Memory", password.Config{Algorithm: password.Scrypt, Memory: 64 << 10}},
+		{"Memory", password.Config{Algorithm: password.Scrypt, Memory: 32 << 10, Parallelism: 2}},
+		{"Memory", password.Config{Algorithm: password.Scrypt, Memory: 16 << 10, Parallelism: 8}},
+		{"Memory", password.Config{Algorithm: password.Scrypt, Memory: 150 << 10}},
+		{"Memory", password.Config{Algorithm: password.Scrypt, Memory: 512 << 10}},
+		{"Parallelism", password.Config{Algorithm: password.Scrypt, Memory: 256 << 10, Parallelism: 17}},
+		{"Parallelism", password.Config{Algorithm: password.Scrypt, Memory: 32 << 10, Parallelism: 65}},
+		{"Iterations", password.Config{Algorithm: password.Scrypt, Iterations: 1}},
+		{"Iterations", password.Config{Algorithm: password.PBKDF2SHA256, Iterations: 599_999}},
+		{"Iterations", password.Config{Algorithm: password.PBKDF2SHA512, Iterations: 209_999}},
+		{"Iterations", password.Config{Algorithm: password.PBKDF2SHA512, Iterations: 4_000_001}},
+		{"Memory", password.Config{Algorithm: password.PBKDF2SHA256, Memory: 19456}},
+		{"Parallelism", password.Config{Algorithm: password.PBKDF2SHA256, Parallelism: 1}},
+		{"MaxIterations", password.Config{MaxIterations: 599_999}},
+		{"MaxIterations", password.Config{MaxIterations: 100_000_001}},
+		{"Peppers[0].Key", password.Config{Peppers: []password.Pepper{{ID: "a", Key: make([]byte, 31)}}}},
+		{"Peppers[0].ID", password.Config{Peppers: []password.Pepper{{Key: make([]byte, 32)}}}},
+		{"Peppers[0].ID", password.Config{Peppers: []password.Pepper{{ID: "a$b", Key: make([]byte, 32)}}}},
+		{"Peppers[0].ID", password.Config{Peppers: []password.Pepper{{ID: "ä", Key: make([]byte, 32)}}}},
+		{"Peppers[0].ID", password.Config{Peppers: []password.Pepper{{ID: strings.Repeat("a", 33), Key: make([]byte, 32)}}}},
+		{"Peppers[1].ID", password.Config{Peppers: append(peppers("a"), peppers("a")...)}},
+		{"Reference", password.Config{Reference: "$hmac-sha256$keyid=a$2b$10$EXRkfkdmXnagzds2SSitu.MW9.gAVqa9eLS1//RYtYCmB1eLHg.9q"}},
 		{"Reference", password.Config{Reference: "$2b$15$EXRkfkdmXnagzds2SSitu.MW9.gAVqa9eLS1//RYtYCmB1eLHg.9q"}},
 	} {
 		h, err := password.New(tt.cfg)
@@ -179,6 +210,15 @@ func TestConfigErrorsNameTheField(t *testing.T) {
 		{MaxMemory: 4 << 20},
 		{MaxBcryptCost: 4},
 		{MaxBcryptCost: 20},
+		{Algorithm: password.Bcrypt, BcryptCost: 10, MaxBcryptCost: 10},
+		{Algorithm: password.Bcrypt, BcryptCost: 14},
+		{Algorithm: password.Bcrypt, MaxBcryptCost: 11},
+		{Algorithm: password.Scrypt, Memory: 256 << 10},
+		{Algorithm: password.Scrypt, Memory: 64 << 10, Parallelism: 2},
+		{Algorithm: password.Scrypt, Memory: 32 << 10, Parallelism: 64},
+		{Algorithm: password.PBKDF2SHA256, Iterations: 600_000, MaxIterations: 600_000},
+		{Algorithm: password.PBKDF2SHA512, Iterations: 4_000_000},
+		{Peppers: peppers(strings.Repeat("a", 32), "A.b_c-9")},
 	} {
 		if _, err := password.New(cfg); err != nil {
 			t.Errorf("%+v: got %v, want no error", cfg, err)
@@ -377,6 +417,42 @@ func TestVerifyRefusesMalformedHashes(t *testing.T) {
 		"spare bits in the tag":       head + "$" + b64(16) + "$" + strings.Repeat("A", 42) + "B",
 		"very long":                   head + "$" + strings.Repeat("A", 1<<20) + "$" + b64(32),
 
+		"scrypt, nothing else":              "$scrypt$",
+		"scrypt, another order":             "$scrypt$r=8,ln=10,p=1" + goodTail,
+		"scrypt, one parameter less":        "$scrypt$ln=10,r=8" + goodTail,
+		"scrypt, one parameter more":        "$scrypt$ln=10,r=8,p=1,x=1" + goodTail,
+		"scrypt, ln=0":                      "$scrypt$ln=0,r=8,p=1" + goodTail,
+		"scrypt, ln above the cap":          "$scrypt$ln=19,r=8,p=1" + goodTail,
+		"scrypt, ln that overflows":         "$scrypt$ln=64,r=8,p=1" + goodTail,
+		"scrypt, r=0":                       "$scrypt$ln=10,r=0,p=1" + goodTail,
+		"scrypt, r that makes it too large": "$scrypt$ln=18,r=9,p=1" + goodTail,
+		"scrypt, r above the cap":           "$scrypt$ln=1,r=65,p=1" + goodTail,
+		"scrypt, p=0":                       "$scrypt$ln=10,r=8,p=0" + goodTail,
+		"scrypt, too much work in all":      "$scrypt$ln=18,r=8,p=17" + goodTail,
+		"scrypt, short salt":                "$scrypt$ln=10,r=8,p=1$" + b64(7) + "$" + b64(32),
+		"scrypt, a field more":              "$scrypt$ln=10,r=8,p=1" + goodTail + "$",
+		"scrypt, version":                   "$scrypt$v=1$ln=10,r=8,p=1" + goodTail,
+
+		"PBKDF2, nothing else":            "$pbkdf2-",
+		"PBKDF2, no iterations":           "$pbkdf2-sha256$" + goodTail,
+		"PBKDF2, i=0":                     "$pbkdf2-sha256$i=0" + goodTail,
+		"PBKDF2, passlib, 0":              "$pbkdf2-sha256$0" + goodTail,
+		"PBKDF2, above the cap":           "$pbkdf2-sha256$i=4000001" + goodTail,
+		"PBKDF2, passlib, above the cap":  "$pbkdf2-sha256$4000001" + goodTail,
+		"PBKDF2, upper case":              "$pbkdf2-SHA256$i=1000" + goodTail,
+		"PBKDF2, length that lies":        "$pbkdf2-sha256$i=1000,l=31" + goodTail,
+		"PBKDF2, length twice":            "$pbkdf2-sha256$i=1000,l=32,l=32" + goodTail,
+		"PBKDF2, empty length":            "$pbkdf2-sha256$i=1000," + goodTail,
+		"PBKDF2, length before":           "$pbkdf2-sha256$l=32,i=1000" + goodTail,
+		"PBKDF2, passlib with a length":   "$pbkdf2-sha256$1000,l=32" + goodTail,
+		"PBKDF2, passlib's base64 in PHC": "$pbkdf2-sha256$i=1000$c29tZXNhbHQ$" + strings.Repeat(".", 43),
+		"PBKDF2, PHC's base64 in passlib": "$pbkdf2-sha256$1000$c29tZXNhbHQ$" + strings.Repeat("+", 42) + "A",
+		"PBKDF2, short tag":               "$pbkdf2-sha256$i=1000$" + b64(16) + "$" + b64(15),
+
+		"pepper without a key":  "$hmac-sha256$" + head + goodTail,
+		"pepper without a hash": "$hmac-sha256$keyid=2026",
+		"pepper that is absent": "$hmac-sha256$keyid=2026" + head + goodTail,
+
 		"bcrypt, nothing else":       "$2",
 		"bcrypt, cost above the cap": "$2b$15$EXRkfkdmXnagzds2SSitu.MW9.gAVqa9eLS1//RYtYCmB1eLHg.9q",
 		"bcrypt, cost of hours":      "$2a$31$EXRkfkdmXnagzds2SSitu.MW9.gAVqa9eLS1//RYtYCmB1eLHg.9q",
@@ -418,8 +494,8 @@ func TestASVS_11_4_1_OtherAlgorithmsRefused(t *testing.T) {
 		"$apr1$salt$aWUuTRhRH7MLx1ZpHGmCQ1", "$1$salt$qJH7.N4xYta3aEG/dfqo/0", "{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=",
 		"5f4dcc3b5aa765d61d8327deb882cf99", "$5$saltstring$5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEc8",
 		"$6$saltstring$svn8UoSVapNtMuq1ukKS4tPQd8iKwSMHWjlO/O817G3uBnIFNjnQJuesI68OTLiBFdcbYEdFCoEOfaS35inz1",
-		"$scrypt$ln=17,r=8,p=1$c29tZXNhbHQ$AAAA", "$pbkdf2-sha256$600000$c29tZXNhbHQ$AAAA",
-		"$argon2i$v=19$m=65536,t=2,p=1" + goodTail, "$argon2d$v=19$m=65536,t=2,p=1" + goodTail,
+		"$pbkdf2$600000" + goodTail, "$pbkdf2-sha1$i=600000" + goodTail, "$pbkdf2-md5$i=600000" + goodTail,
+		"$argon2d$v=19$m=65536,t=2,p=1" + goodTail, "$bcrypt-sha256$v=2,t=2b,r=12" + goodTail,
 	} {
 		if _, err := h.Verify(t.Context(), encoded, "password"); !errors.Is(err, password.ErrMalformed) {
 			t.Errorf("%q: got %v, want ErrMalformed", encoded, err)
@@ -429,13 +505,15 @@ func TestASVS_11_4_1_OtherAlgorithmsRefused(t *testing.T) {
 
 // Caps follow the configuration.
 func TestLimitsFollowTheConfiguration(t *testing.T) {
-	small := newHasher(t, password.Config{MaxMemory: 19456, MaxBcryptCost: 4})
+	small := newHasher(t, password.Config{MaxMemory: 19456, MaxBcryptCost: 4, MaxIterations: 600_000})
 	large := newHasher(t, password.Config{})
 	for _, tt := range []struct {
 		name, encoded string
 	}{
 		{"argon2id memory", phc("pw", 19457, 1, 1, 16, 32)},
 		{"bcrypt cost", bcrypted(t, "pw", 5)},
+		{"scrypt memory", scrypted("pw", 15, 1)},
+		{"PBKDF2 iterations", pbkdf2ed("pw", "sha256", 600_001)},
 	} {
 		if _, err := small.Verify(t.Context(), tt.encoded, "pw"); !errors.Is(err, password.ErrMalformed) {
 			t.Errorf("%s above the cap: got %v, want ErrMalformed", tt.name, err)
@@ -502,7 +580,9 @@ func TestBcryptVariants(t *testing.T) {
 }
 
 func TestDummyNeverMatches(t *testing.T) {
-	for _, reference := range []string{"", bcrypted(t, "pw", bcrypt.MinCost), phc("pw", 1024, 1, 1, 8, 16)} {
+	for _, reference := range []string{
+		"", bcrypted(t, "pw", bcrypt.MinCost), phc("pw", 1024, 1, 1, 8, 16), scrypted("pw", 10, 1), pbkdf2ed("pw", "sha256", 1),
+	} {
 		h := newHasher(t, password.Config{Reference: reference})
 		for i, pw := range []string{"pw", "", "a\x00b", strings.Repeat("p", 4096)} {
 			if err := h.Dummy(t.Context(), pw); !errors.Is(err, password.ErrMismatch) {
