@@ -30,14 +30,20 @@ func (t *verified) prove(r *http.Request, token string, dpop bool) error {
 	if !dpop {
 		return nil
 	}
-	proof, err := t.by.DPoP.Verify(r, token)
+	proof, err := t.by.DPoP.Check(r, token)
+	// Only a proof by the token's own key is remembered: anyone can make others, and
+	// would fill the memory of proofs with them.
+	if err == nil && subtle.ConstantTimeCompare([]byte(proof.Thumbprint), []byte(t.thumbprint)) != 1 {
+		return refusedProof(errOtherKey)
+	}
+	if err == nil {
+		err = t.by.DPoP.Use(r.Context(), proof)
+	}
 	switch {
 	case errors.Is(err, auth.ErrInvalid):
 		return refusedProof(err)
 	case err != nil:
 		return undecided("the DPoP proof can't be checked", err)
-	case subtle.ConstantTimeCompare([]byte(proof.Thumbprint), []byte(t.thumbprint)) != 1:
-		return refusedProof(errOtherKey)
 	}
 	return nil
 }

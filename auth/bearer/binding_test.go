@@ -150,6 +150,31 @@ func TestF7_AProofIsGoodOnce(t *testing.T) {
 	}
 }
 
+// Who stole a bound token, but not its key, can't fill the memory of proofs with
+// proofs by keys of his own, which would shut everyone out.
+func TestAProofByAnotherKeyIsNotRemembered(t *testing.T) {
+	a := newAuthenticator(t, func(c *bearer.Config) {
+		c.DPoP = newDPoP(t, func(c *dpop.Config) { c.Replays = auth.NewMemoryReplays(10) })
+	})
+	token, thief := mint(t, hsKey(), boundTo(esKey())), generate("ES256")
+	for n := range 20 {
+		by := thief
+		if n == 19 {
+			by = esKey()
+		}
+		r := httptest.NewRequest("GET", testAudience+"/items", nil)
+		r.Header.Set("Authorization", "DPoP "+token)
+		r.Header.Set("DPoP", proof(t, by, "GET", "/items", token, ""))
+		_, err := a.Authenticate(r)
+		if by == esKey() && err != nil {
+			t.Errorf("the owner: %v", err)
+		}
+		if by == thief && !errors.Is(err, auth.ErrInvalid) {
+			t.Errorf("the thief's proof %d: got %v, want auth.ErrInvalid", n, err)
+		}
+	}
+}
+
 // The memory of proofs that can't tell is no reason to log anyone out.
 func TestDPoPStoreOutOfReachIsUndecided(t *testing.T) {
 	a := newAuthenticator(t, func(c *bearer.Config) {

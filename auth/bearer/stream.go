@@ -150,7 +150,15 @@ func (s *Streams) Wrap(next http.Handler) http.Handler {
 		st, r := s.begin(w, r, id)
 		cause, begun := error(nil), false
 		func() {
-			defer func() { cause, begun = st.returned() }() // also if next panics
+			defer func() { // also if next panics
+				cause, begun = st.returned()
+				// The connection has a deadline that passed, and maybe the rest of a
+				// body, whatever the handler has made of r since: no other request
+				// may come over it.
+				if cause != nil && !begun && st.hasBody && st.http1 {
+					w.Header().Set("Connection", "close")
+				}
+			}()
 			next.ServeHTTP(&streamWriter{w, st}, r)
 		}()
 		switch {
@@ -159,10 +167,6 @@ func (s *Streams) Wrap(next http.Handler) http.Handler {
 			panic(http.ErrAbortHandler)
 		default:
 			p := refusalOf(r, cause)
-			if r.ProtoMajor == 1 && hasBody(r) {
-				// The connection has a deadline that passed, and the rest of a body.
-				p.Header.Set("Connection", "close")
-			}
 			httperr.Write(w, r, p)
 		}
 	})

@@ -10,6 +10,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -390,6 +392,79 @@ func echo(rw *bufio.ReadWriter) error {
 		if err := rw.Flush(); err != nil {
 			return err
 		}
+	}
+}
+
+// A connection whose deadline has passed serves no other request: net/http would
+// cancel its context as it begins. Nothing that a handler does changes that.
+func TestStreamEndsAConnectionWithABody(t *testing.T) {
+	t.Parallel() // each waits a second for a check
+	for name, f := range map[string]func(r *http.Request){
+		"returns":          func(*http.Request) {},
+		"panics":           func(*http.Request) { panic("x") },
+		"takes the body":   func(r *http.Request) { r.Body = http.NoBody },
+		"removes the body": func(r *http.Request) { r.Body = nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := serveStream(t, http1, func(_ http.ResponseWriter, r *http.Request) error {
+				if _, err := io.ReadAll(r.Body); err != nil {
+					return err
+				}
+				<-r.Context().Done()
+				f(r)
+				return nil
+			})
+			s.revoked.Store(true)
+			resp, err := s.get(t, "POST", strings.NewReader("hello"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer resp.Body.Close()
+			if !resp.Close {
+				t.Errorf("got %s, and the connection stays open", resp.Status)
+			}
+		})
+	}
+}
+
+// A proxy hands on that one side has no more to say, and goes on with the other.
+func TestStreamHalfCloses(t *testing.T) {
+	backend, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer backend.Close()
+	got := make(chan string, 1)
+	go func() {
+		defer close(got)
+		conn, err := backend.Accept()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		r := bufio.NewReader(conn)
+		if _, err := http.ReadRequest(r); err != nil {
+			return
+		}
+		fmt.Fprint(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\nbye\n")
+		_ = conn.(*net.TCPConn).CloseWrite()
+		late, _ := io.ReadAll(r)
+		got <- string(late)
+	}()
+	proxy := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: backend.Addr().String()})
+	s := serveStream(t, http1, func(w http.ResponseWriter, r *http.Request) error {
+		proxy.ServeHTTP(w, r)
+		return nil
+	})
+	conn, r := s.upgrade(t)
+	if all, err := io.ReadAll(r); string(all) != "bye\n" || err != nil {
+		t.Errorf("got %q, %v", all, err)
+	}
+	fmt.Fprint(conn, "late")
+	_ = conn.(*net.TCPConn).CloseWrite()
+	if late := <-got; late != "late" {
+		t.Errorf("after it had no more to say, the backend got %q", late)
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -414,6 +415,74 @@ func TestStreamCopiesPartsOfFiles(t *testing.T) {
 	}
 }
 
+// An *os.File writes itself, as another type; a pipe is none that sendfile is for.
+func TestStreamCopiesFilesThatWriteThemselves(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(path, []byte("content"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	pr, pw, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pr.Close()
+	if _, err := pw.WriteString("content"); err != nil {
+		t.Fatal(err)
+	}
+	pw.Close()
+	for _, tt := range []struct {
+		name string
+		from *os.File
+		want int // times sendfile
+	}{{"file", f, 1}, {"pipe", pr, 0}} {
+		w := &fileSink{sink: newSink()}
+		h, r := streamOf(t, newStreams(t, bearer.StreamConfig{}), time.Hour, func(w http.ResponseWriter, _ *http.Request) {
+			if n, err := io.Copy(w, tt.from); n != 7 || err != nil {
+				t.Errorf("%s: got %d, %v", tt.name, n, err)
+			}
+		})
+		h.ServeHTTP(w, r)
+		if w.files != tt.want || w.body.String() != "content" {
+			t.Errorf("%s: sent %q, with %d times sendfile, want %d", tt.name, w.body.String(), w.files, tt.want)
+		}
+	}
+}
+
+// A pipe may give little and late, so each write of it is looked at.
+func TestStreamCopiesAPipeWriteByWrite(t *testing.T) {
+	pr, pw, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pr.Close()
+	defer pw.Close()
+	sent := newSink()
+	h, r := streamOf(t, newStreams(t, bearer.StreamConfig{}), 2*time.Second, func(w http.ResponseWriter, r *http.Request) {
+		if _, err := pw.WriteString("before"); err != nil {
+			t.Error(err)
+		}
+		go func() {
+			<-r.Context().Done()
+			_, _ = pw.WriteString("after")
+		}()
+		if n, err := io.CopyN(w, pr, 1<<20); n != 6 || !errors.Is(err, bearer.ErrExpired) {
+			t.Errorf("got %d, %v, want 6, ErrExpired", n, err)
+		}
+	})
+	func() {
+		defer func() { _ = recover() }()
+		h.ServeHTTP(sent, r)
+	}()
+	if sent.body.String() != "before" {
+		t.Errorf("sent %q", sent.body.String())
+	}
+}
+
 // A fileSink knows whether net/http could use sendfile.
 type fileSink struct {
 	*sink
@@ -422,7 +491,7 @@ type fileSink struct {
 
 func (s *fileSink) ReadFrom(src io.Reader) (int64, error) {
 	if l, ok := src.(*io.LimitedReader); ok {
-		if _, ok := l.R.(*os.File); ok {
+		if _, ok := l.R.(syscall.Conn); ok {
 			s.files++
 		}
 	}
@@ -772,7 +841,7 @@ func ExampleStreams() {
 	}))
 	// auth.Require(tokens)(events), in a service.
 	r := httptest.NewRequest("GET", "/events", nil)
-	id := &auth.Identity{Subject: "alice", Expires: time.Now().Add(10 * time.Millisecond)}
+	id := &auth.Identity{Subject: "alice", Expires: time.Now().Add(time.Second)}
 	w := httptest.NewRecorder()
 	func() {
 		defer func() { fmt.Println(recover()) }() // net/http does that

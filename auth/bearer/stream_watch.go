@@ -28,7 +28,8 @@ type stream struct {
 	// The checks go on without the request's own end, as a hijacked connection does.
 	asking  context.Context
 	giveUp  context.CancelFunc
-	hasBody bool
+	hasBody bool // as the server made it
+	http1   bool
 	token   *Token // of id, once it was asked about
 
 	mu       sync.Mutex
@@ -43,7 +44,7 @@ type stream struct {
 
 // begin watches a request. What it returns is for the handler.
 func (s *Streams) begin(w http.ResponseWriter, r *http.Request, id *auth.Identity) (*stream, *http.Request) {
-	st := &stream{Streams: s, id: *id, w: w, known: time.Now(), hasBody: hasBody(r)}
+	st := &stream{Streams: s, id: *id, w: w, known: time.Now(), hasBody: hasBody(r), http1: r.ProtoMajor == 1}
 	// The event may be written while a handler further in changes its request.
 	st.request = r.WithContext(r.Context())
 	if r.URL != nil {

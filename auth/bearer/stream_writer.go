@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"syscall"
 	"time"
 )
 
@@ -81,8 +82,10 @@ func (w *streamWriter) WriteString(s string) (int, error) {
 // again. A deadline ends it sooner, if the connection has one.
 const filePart = 1 << 20
 
-// ReadFrom keeps sendfile working for io.Copy of files. What comes from elsewhere
-// may come slowly, and is looked at write by write.
+// ReadFrom keeps sendfile working for regular files, which io.Copy hands over in a
+// type of package os, and io.CopyN and http.ServeContent in an io.LimitedReader.
+// What comes from elsewhere, a pipe too, may come slowly, and is looked at write by
+// write.
 func (w *streamWriter) ReadFrom(src io.Reader) (total int64, err error) {
 	left := int64(math.MaxInt64)
 	from := src
@@ -90,7 +93,7 @@ func (w *streamWriter) ReadFrom(src io.Reader) (total int64, err error) {
 	if isLimited {
 		from, left = limited.R, limited.N
 	}
-	if _, isFile := from.(*os.File); !isFile {
+	if !isRegularFile(from) {
 		return io.Copy(struct{ io.Writer }{w}, src)
 	}
 	for left > 0 {
@@ -108,6 +111,19 @@ func (w *streamWriter) ReadFrom(src io.Reader) (total int64, err error) {
 		}
 	}
 	return total, nil
+}
+
+// isRegularFile recognizes an *os.File and the type as which it writes itself.
+func isRegularFile(r io.Reader) bool {
+	f, ok := r.(interface {
+		syscall.Conn
+		Stat() (os.FileInfo, error)
+	})
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode().IsRegular()
 }
 
 // Flush sends what was written so far, if the connection can.
@@ -154,7 +170,11 @@ func (w *streamWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		return nil, nil, err
 	}
 	w.st.conn, w.st.begun = conn, true
-	return &streamConn{conn, w.st}, rw, nil
+	sc := &streamConn{conn, w.st}
+	if half, ok := conn.(closeWriter); ok {
+		return &halfConn{sc, half}, rw, nil
+	}
+	return sc, rw, nil
 }
 
 // A streamConn is a connection that was hijacked.
@@ -167,4 +187,13 @@ type streamConn struct {
 func (c *streamConn) Close() error {
 	c.st.released()
 	return c.Conn.Close()
+}
+
+// A closeWriter can end its direction of a connection, and go on reading.
+type closeWriter interface{ CloseWrite() error }
+
+// A halfConn is a streamConn that can do so. httputil.ReverseProxy asks for it.
+type halfConn struct {
+	*streamConn
+	closeWriter
 }

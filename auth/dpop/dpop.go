@@ -202,8 +202,9 @@ func (v *Verifier) Nonce() string {
 func (v *Verifier) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "dpop.Verifier") }
 
 // Verify returns the proof that r carries for accessToken (RFC 9449 §4.3); at the
-// token endpoint, where there is no token yet, that is "". The caller compares the
-// thumbprint with the one that the token is bound to.
+// token endpoint, where there is no token yet, that is "". A caller whose token is
+// bound to a key compares the thumbprint between [Verifier.Check] and [Verifier.Use]
+// instead, so that proofs by other keys are not remembered.
 //
 // A proof that is not good is an error that wraps [auth.ErrInvalid]; [ErrNoProof] and
 // [ErrNonce] are among them. Any other error means that the memory of proofs could not

@@ -59,7 +59,9 @@ type Config struct {
 	// ContextTimeoutEnabled, without which a Redis that does not answer holds
 	// requests up for as long as the client's ReadTimeout; and neither a
 	// client-side cache nor reads from replicas, which answer from what was true
-	// before. A *redis.Ring forgets the keys of a node that is down.
+	// before. That of Sentinel's FailoverOptions.ReplicaOnly can't be seen at
+	// construction: Check finds it. A *redis.Ring forgets the keys of a node that
+	// is down.
 	Client redis.UniversalClient
 
 	// Prefix begins every key: "sallyport:" if it is empty. It must not contain
@@ -124,7 +126,8 @@ func newStore(cfg Config) (*store, error) {
 	return s, nil
 }
 
-// checkClient refuses clients whose answers can be old, or come too late.
+// checkClient refuses clients whose answers can be old, or come too late, as far
+// as they tell.
 func checkClient(client redis.UniversalClient) error {
 	var timeouts, cached, replicas bool
 	switch c := client.(type) {
