@@ -134,7 +134,7 @@ func record(ctx context.Context, rec Recorder, e Event) {
 	if rec == nil {
 		rec = Slog(nil)
 	}
-	if err := try(ctx, rec, e); err != nil {
+	if err := try(context.WithoutCancel(ctx), rec, e); err != nil {
 		slog.Default().ErrorContext(ctx, "audit: the recorder failed",
 			"event", e.Name, "request_id", e.RequestID, "error", logtext.Clean(fmt.Sprint(err), maxText))
 	}

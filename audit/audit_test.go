@@ -231,6 +231,25 @@ func TestRecordContext(t *testing.T) {
 	})
 }
 
+// A client that hangs up, or a handler that returns, takes no event with it.
+func TestTheRecordersContextHasValuesAndNoEnd(t *testing.T) {
+	type key struct{}
+	ctx, cancel := context.WithCancel(context.WithValue(t.Context(), key{}, "value"))
+	cancel()
+	rec := recorderFunc(func(ctx context.Context, _ audit.Event) error {
+		if ctx.Err() != nil || ctx.Done() != nil || ctx.Value(key{}) != "value" {
+			t.Errorf("got %v, with the error %v", ctx, ctx.Err())
+		}
+		return nil
+	})
+	audit.Record(httptest.NewRequest(http.MethodGet, "/", nil).WithContext(ctx), rec, audit.Event{Name: audit.LoginFail})
+	audit.RecordContext(ctx, rec, audit.Event{Name: audit.SysMonitorDisabled})
+}
+
+type recorderFunc func(context.Context, audit.Event) error
+
+func (f recorderFunc) Record(ctx context.Context, e audit.Event) error { return f(ctx, e) }
+
 func TestTheRecorderIsTheGivenOneElseTheScopesElseTheDefault(t *testing.T) {
 	given, scoped := new(memory), new(memory)
 	var none *memory
