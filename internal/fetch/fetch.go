@@ -19,8 +19,12 @@ import (
 	"github.com/sallyport/sallyport/internal/quoted"
 )
 
-// maxURLBytes bounds a URL.
-const maxURLBytes = 2048
+const (
+	// maxURLBytes bounds a URL.
+	maxURLBytes = 2048
+	// maxHeaderBytes bounds the header of an answer, where the transport is ours.
+	maxHeaderBytes = 64 << 10
+)
 
 // ErrRedirect is wrapped by the error for an answer with a status of 3xx.
 var ErrRedirect = errors.New("the server redirects, which is not followed")
@@ -31,22 +35,69 @@ var ErrTooLarge = errors.New("the answer is larger than allowed")
 // A Client asks within bounds. It is safe for concurrent use.
 type Client struct {
 	http     *http.Client
+	own      *http.Transport // nil if the transport is another's
 	timeout  time.Duration
 	maxBytes int64
 }
 
 // New returns a Client. base gives the transport and the cookie jar, which is
 // none if base is nil; it is not changed. Its redirect policy and timeout do not
-// count. timeout bounds one exchange, reading the body included, and maxBytes the
-// body.
+// count. Without a transport, the Client has one of its own: http.DefaultTransport
+// as it is now, with headers of at most 64 KiB. timeout bounds one exchange, reading
+// the body included, and maxBytes the body.
 func New(base *http.Client, timeout time.Duration, maxBytes int64) *Client {
-	c := &http.Client{}
-	if base != nil {
-		c.Transport, c.Jar = base.Transport, base.Jar
+	c := &Client{timeout: timeout, maxBytes: maxBytes}
+	transport := http.DefaultTransport
+	if base != nil && base.Transport != nil {
+		transport = base.Transport
+	} else if t, ok := transport.(*http.Transport); ok {
+		c.own = t.Clone()
+		boundHeader(c.own)
+		transport = c.own
 	}
-	c.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return &Client{http: c, timeout: timeout, maxBytes: maxBytes}
+	c.http = &http.Client{
+		Transport:     noLocation{transport},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	if base != nil {
+		c.http.Jar = base.Jar
+	}
+	return c
 }
+
+// CloseIdle closes the connections that are not in use, if the transport is the
+// Client's own.
+func (c *Client) CloseIdle() {
+	if c.own != nil {
+		c.own.CloseIdleConnections()
+	}
+}
+
+// boundHeader bounds the header of an answer, which is in no limit of the body.
+func boundHeader(t *http.Transport) {
+	if t.MaxResponseHeaderBytes <= 0 || t.MaxResponseHeaderBytes > maxHeaderBytes {
+		t.MaxResponseHeaderBytes = maxHeaderBytes
+	}
+}
+
+// noLocation takes the Location out of redirects. They are not followed, but an
+// http.Client reads where they lead all the same, and shows in its error one that it
+// can't read: a server that repeats there what it was sent would have a token in the
+// log.
+type noLocation struct{ http.RoundTripper }
+
+func (n noLocation) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := n.RoundTripper.RoundTrip(r)
+	if resp == nil || !redirects(resp.StatusCode) || len(resp.Header.Values("Location")) == 0 {
+		return resp, err
+	}
+	bare := *resp // the transport may hand out one header many times
+	bare.Header = resp.Header.Clone()
+	bare.Header.Del("Location")
+	return &bare, err
+}
+
+func redirects(status int) bool { return status >= 300 && status < 400 }
 
 // An Answer is one that came whole.
 type Answer struct {
@@ -65,7 +116,7 @@ func (c *Client) Do(ctx context.Context, r *http.Request) (*Answer, error) {
 		return nil, reason(err)
 	}
 	defer func() { _ = resp.Body.Close() }()
-	if resp.StatusCode >= 300 && resp.StatusCode < 400 {
+	if redirects(resp.StatusCode) {
 		return nil, fmt.Errorf("status %d: %w", resp.StatusCode, ErrRedirect)
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, c.maxBytes+1))
@@ -142,6 +193,21 @@ func CheckURL(raw string, insecure bool) error {
 		return nil
 	}
 	return errors.New("must be an https URL (http only for loopback hosts, or where it is allowed by name)")
+}
+
+// IsInside reports whether host, without its port, names this host or this network
+// by itself: "localhost", a name below it, or an address that [IsPublic] doesn't
+// take. What only some resolvers take for an address, such as 127.1 and 0x7f000001,
+// is one of those. Of a name that resolves to such an address it knows nothing.
+func IsInside(host string) bool {
+	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	if addr, err := netip.ParseAddr(host); err == nil {
+		return !IsPublic(addr)
+	}
+	last := host[strings.LastIndexByte(host, '.')+1:]
+	hex, isHex := strings.CutPrefix(last, "0x")
+	return last == "localhost" || last != "" && strings.Trim(last, "0123456789") == "" ||
+		isHex && strings.Trim(hex, "0123456789abcdef") == ""
 }
 
 // IsLoopback reports whether host is "localhost" or a loopback address.

@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -142,6 +143,65 @@ func TestASVS_15_3_2_Redirects(t *testing.T) {
 	}
 	if n := reached.Load(); n != 0 {
 		t.Errorf("%d redirects were followed", n)
+	}
+}
+
+// An http.Client shows a Location that it can't read in its error. What was sent must
+// not come out there.
+func TestLocationIsNotShown(t *testing.T) {
+	for _, location := range []string{"https://id.example/%zz?token=canary", "%canary", "http://[canary", "https://id.example/canary"} {
+		header := http.Header{"Location": {location}, "Content-Type": {"application/json"}}
+		c := fetch.New(&http.Client{Transport: tripper(func(r *http.Request) (*http.Response, error) {
+			return &http.Response{StatusCode: 302, Header: header, Body: http.NoBody, Request: r}, nil
+		})}, time.Minute, limit)
+		for range 2 {
+			if _, err := c.Get(t.Context(), "https://id.example/"); !errors.Is(err, fetch.ErrRedirect) || strings.Contains(err.Error(), "canary") {
+				t.Errorf("to %q: got %v, want ErrRedirect and nothing of it", location, err)
+			}
+		}
+		if header.Get("Location") != location {
+			t.Error("the header of the transport was changed")
+		}
+	}
+}
+
+// A header is bounded too, where the transport is not another's, whatever that of the
+// base allows.
+func TestHeadersAreBounded(t *testing.T) {
+	var size atomic.Int64
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		for n := int64(0); n < size.Load(); n += 1 << 10 {
+			w.Header().Add("X", strings.Repeat("a", 1<<10))
+		}
+		answer("application/json", `{}`)(w, r)
+	}))
+	t.Cleanup(srv.Close)
+	bound := func(base *http.Client) int64 {
+		public, err := fetch.PublicOnly(base)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return public.Transport.(*http.Transport).MaxResponseHeaderBytes
+	}
+	for name, base := range map[string]*http.Client{"none": nil, "without a transport": {}} {
+		c := fetch.New(base, time.Minute, limit)
+		size.Store(32 << 10)
+		if _, err := c.Get(t.Context(), srv.URL); err != nil {
+			t.Errorf("%s: 32 KiB: %v", name, err)
+		}
+		size.Store(128 << 10)
+		if _, err := c.Get(t.Context(), srv.URL); err == nil {
+			t.Errorf("%s: 128 KiB were taken", name)
+		}
+		if got := bound(base); got != 64<<10 {
+			t.Errorf("%s: PublicOnly takes headers of %d bytes", name, got)
+		}
+		c.CloseIdle()
+	}
+	for most, want := range map[int64]int64{0: 64 << 10, 1 << 20: 64 << 10, 1 << 10: 1 << 10} {
+		if got := bound(&http.Client{Transport: &http.Transport{MaxResponseHeaderBytes: most}}); got != want {
+			t.Errorf("of %d bytes: PublicOnly takes %d, want %d", most, got, want)
+		}
 	}
 }
 
@@ -423,7 +483,10 @@ func TestASVS_1_3_6_PrivateAddresses(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, host := range []string{"localhost", "127.0.0.1", "[::1]", "[::ffff:127.0.0.1]"} {
-			_, err := fetch.New(public, 5*time.Second, limit).Get(t.Context(), "https://"+host+":"+port)
+			_, err := fetch.New(public, time.Minute, limit).Get(t.Context(), "https://"+host+":"+port)
+			if host == "[::1]" && errors.Is(err, syscall.EAFNOSUPPORT) {
+				continue // there is no IPv6 here
+			}
 			if !errors.Is(err, fetch.ErrAddress) {
 				t.Errorf("%s, %s: got %v, want ErrAddress", name, host, err)
 			}
@@ -431,6 +494,46 @@ func TestASVS_1_3_6_PrivateAddresses(t *testing.T) {
 	}
 	if n := reached.Load(); n != 0 {
 		t.Errorf("%d requests were sent", n)
+	}
+}
+
+// What is looked at when it is dialled, whether there is IPv6 here or not.
+func TestASVS_1_3_6_DialledAddresses(t *testing.T) {
+	for _, tt := range []struct {
+		network, address string
+		want             bool
+	}{
+		{"tcp4", "8.8.8.8:443", true},
+		{"tcp6", "[2606:4700::1111]:443", true},
+		{"tcp6", "[::ffff:8.8.8.8]:443", true},
+		{"tcp4", "127.0.0.1:443", false},
+		{"tcp6", "[::1]:443", false},
+		{"tcp6", "[::ffff:127.0.0.1]:443", false},
+		{"tcp6", "[::ffff:169.254.169.254]:80", false},
+		{"tcp6", "[fe80::1%eth0]:443", false},
+		{"tcp6", "[64:ff9b::7f00:1]:443", false},
+		{"udp4", "8.8.8.8:53", false},
+		{"unix", "/run/docker.sock", false},
+		{"tcp4", "", false},
+	} {
+		if err := fetch.ControlPublic(tt.network, tt.address); (err == nil) != tt.want || err != nil && !errors.Is(err, fetch.ErrAddress) {
+			t.Errorf("%s %s: got %v, want it allowed: %t", tt.network, tt.address, err, tt.want)
+		}
+	}
+}
+
+func TestOWASP_API7_IsInside(t *testing.T) {
+	for host, want := range map[string]bool{
+		"localhost": true, "LOCALHOST": true, "localhost.": true, "a.localhost": true, "a.LocalHost.": true,
+		"127.0.0.1": true, "10.0.0.1": true, "169.254.169.254": true, "0.0.0.0": true, "::1": true, "::": true, "fe80::1%eth0": true, "fd00:ec2::254": true,
+		"::ffff:127.0.0.1": true, "64:ff9b::808:808": true, "127.0.0.1.": true,
+		"127.1": true, "2130706433": true, "0x7f000001": true, "0X7F.1": true, "0177.0.0.1": true, "0x": true,
+		"id.example": false, "localhost.example": false, "notlocalhost": false, "127.0.0.1.example": false, "10.example": false, "a1": false, "x0f": false, "0xg": false,
+		"8.8.8.8": false, "2606:4700::1111": false, "::ffff:8.8.8.8": false, "id.example.": false, "": false,
+	} {
+		if got := fetch.IsInside(host); got != want {
+			t.Errorf("%q: got %t, want %t", host, got, want)
+		}
 	}
 }
 

@@ -20,8 +20,9 @@ var ErrAddress = errors.New("the server's address is not a public one")
 // addresses alone, for URLs that others have a say in. The address is looked at
 // when it is dialled, so that no name which resolves to something else the second
 // time gets by. The dialer and the proxy of base's transport are not used: behind
-// a proxy, nobody here knows the address. A transport that is not an
-// *http.Transport is an error, as its dialer can't be replaced.
+// a proxy, nobody here knows the address. The header of an answer is bounded to 64
+// KiB. A transport that is not an *http.Transport is an error, as its dialer can't be
+// replaced.
 func PublicOnly(base *http.Client) (*http.Client, error) {
 	c := &http.Client{}
 	if base != nil {
@@ -41,6 +42,7 @@ func PublicOnly(base *http.Client) (*http.Client, error) {
 	t.DialTLSContext = nil
 	//lint:ignore SA1019 they may be set in old programs
 	t.Dial, t.DialTLS = nil, nil //nolint:staticcheck // as above
+	boundHeader(t)
 	c.Transport = t
 	return c, nil
 }
