@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/sallyport/sallyport/audit"
+	"github.com/sallyport/sallyport/internal/scope"
 )
 
 const (
@@ -14,6 +15,9 @@ const (
 	failuresToStop = 5
 	// pause is how long it is then left alone between two requests.
 	pause = time.Second
+	// patience is for how long the endpoint must have answered nothing that works
+	// before what may be about single tokens counts as a failure.
+	patience = 30 * time.Second
 )
 
 // health is what a request has shown of the endpoint.
@@ -23,14 +27,20 @@ const (
 	unknown health = iota // nothing: it was not asked, or its answer may be about the one token
 	works
 	failed
+	doubtful // it failed, or it doesn't like the one token
 )
 
 // A breaker keeps requests from an endpoint that fails: waiting for it would hold up
 // every caller, and a server that comes back would meet all of them at once. While it
 // is down one request at a time finds out whether it works again.
+//
+// What a token may have caused doesn't count, unless it has gone on for 30 seconds
+// without one answer that works: as long as some tokens are answered, none can be in
+// the way of others.
 type breaker struct {
 	mu       sync.Mutex
 	failures int       // in a row
+	doubts   time.Time // when the first in a row was doubtful; zero if none was
 	down     bool      // only then the next two count
 	probing  bool      // a request is finding out
 	askAt    time.Time // when the next may
@@ -63,6 +73,7 @@ func (b *breaker) isDown() bool {
 func (b *breaker) leave(probe bool, h health, now time.Time) (changed bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	h = b.settled(h, now)
 	if probe {
 		b.probing = false
 		switch h {
@@ -87,12 +98,32 @@ func (b *breaker) leave(probe bool, h health, now time.Time) (changed bool) {
 	return false
 }
 
-// tell records that the endpoint has failed, with the error, or works again.
+// settled returns h, or what it comes to if it is doubtful.
+func (b *breaker) settled(h health, now time.Time) health {
+	switch {
+	case h == works:
+		b.doubts = time.Time{}
+	case h != doubtful:
+	case b.doubts.IsZero():
+		b.doubts = now
+		return unknown
+	case now.Sub(b.doubts) < patience:
+		return unknown
+	default:
+		return failed
+	}
+	return h
+}
+
+// tell records that the endpoint has failed, with the error, or works again. It does
+// not wait for the recorder: one that blocks must not stop the endpoint being asked.
 func (c *Client) tell(ctx context.Context, err error) {
 	name := "the introspection endpoint " + withoutQuery(c.endpoint)
-	e := audit.Event{Name: audit.SysMonitorEnabled, Level: slog.LevelInfo, Reason: name + " works again"}
+	e := audit.Event{Time: time.Now(), Name: audit.SysMonitorEnabled, Level: slog.LevelInfo, Reason: name + " works again"}
 	if err != nil {
-		e = audit.Event{Name: audit.SysMonitorDisabled, Level: slog.LevelError, Reason: name + " has failed: " + err.Error()}
+		e.Name, e.Level, e.Reason = audit.SysMonitorDisabled, slog.LevelError, name+" has failed: "+err.Error()
 	}
-	audit.RecordContext(ctx, c.audit, e)
+	// The request goes on meanwhile, and writes to what is known of it.
+	known := scope.Derive(ctx)
+	c.teller.Tell(func() { audit.RecordContext(known, c.audit, e) })
 }

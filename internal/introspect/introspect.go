@@ -67,7 +67,9 @@ type Config struct {
 	// 2.3.1).
 	ClientID, ClientSecret string
 	// Authorize adds credentials of another kind to a request. It must be safe for
-	// concurrent use. An error means that the token could not be checked.
+	// concurrent use, and end when the request's context does, which is after the
+	// Timeout: until then it holds one of the concurrent places. An error means that
+	// the token could not be checked; one after the Timeout, that the endpoint failed.
 	Authorize func(*http.Request) error
 
 	// Issuer and Audience are part of the key under which an answer is kept, and
@@ -78,8 +80,8 @@ type Config struct {
 	// HTTPClient gives the transport. Nil means one of net/http's defaults, with as
 	// many idle connections as there are concurrent requests.
 	HTTPClient *http.Client
-	// Timeout bounds one request, and apart from it the wait for a place among the
-	// concurrent ones. 0 means 3 seconds; at most a minute.
+	// Timeout bounds one request, Authorize included, and apart from it the wait for a
+	// place among the concurrent ones. 0 means 3 seconds; at most a minute.
 	Timeout time.Duration
 
 	// CacheTTL is how long it is remembered that a token is active, never beyond its
@@ -132,7 +134,13 @@ var ErrDown = errors.New("introspect: the endpoint has failed, and is not asked 
 
 // A Client asks one endpoint, as one client of it. It is safe for concurrent use.
 // It has no goroutine of its own but those of requests that are under way, which
-// end within twice the Timeout, and of the transport's idle connections.
+// end within twice the Timeout, of the transport's idle connections, and one while
+// Config.Audit is told.
+//
+// An endpoint that has failed five times in a row is asked once a second until it
+// works again. A connection that fails, a timeout and the statuses 401, 429, 502, 503
+// and 504 are failures. All else that is no answer may be about the token alone, and
+// counts only where there has been no answer for 30 seconds.
 type Client struct {
 	endpoint      string
 	authorization string // of client_secret_basic, or ""
@@ -147,6 +155,7 @@ type Client struct {
 	active, inactive *cache
 
 	breaker    breaker
+	teller     fetch.Teller
 	slots      chan struct{} // holds one for each request under way
 	maxFlights int
 	mu         sync.Mutex

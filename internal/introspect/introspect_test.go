@@ -207,6 +207,48 @@ func TestAuthorize(t *testing.T) {
 	}
 }
 
+// Whoever gives the credentials may hang: that costs a place for no longer than the
+// timeout, and is as good as an endpoint that hangs.
+func TestAuthorizeIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rec := new(eventlog.Recorder)
+		s := new(asServer)
+		hang := sleeps(time.Hour)
+		c := newClient(t, s, func(c *introspect.Config) {
+			c.ClientSecret, c.MaxConcurrent, c.Audit = "", 2, rec
+			c.Authorize = func(r *http.Request) error { return hang(r) }
+		})
+		for i := range 5 {
+			start := time.Now()
+			if _, err := c.Introspect(t.Context(), fmt.Sprint("t", i)); err == nil || time.Since(start) != 3*time.Second {
+				t.Errorf("got %v after %v, want an error after 3s", err, time.Since(start))
+			}
+		}
+		if _, err := c.Introspect(t.Context(), "t"); !errors.Is(err, introspect.ErrDown) {
+			t.Errorf("got %v, want ErrDown", err)
+		}
+		synctest.Wait()
+		if got := names(rec); len(got) != 1 {
+			t.Errorf("got the events %v", got)
+		}
+		if flights, slots := introspect.Leftover(c); flights != 0 || slots != 0 {
+			t.Errorf("%d requests and %d places are left", flights, slots)
+		}
+		// What it takes is the request's.
+		hang = sleeps(2 * time.Second)
+		s.set(func(s *asServer) { s.hold = sleeps(2 * time.Second) })
+		time.Sleep(time.Second)
+		start := time.Now()
+		if _, err := c.Introspect(t.Context(), "slow"); err == nil || time.Since(start) != 3*time.Second {
+			t.Errorf("got %v after %v, want an error after 3s", err, time.Since(start))
+		}
+		hang = sleeps(0)
+		s.set(func(s *asServer) { s.hold = nil })
+		time.Sleep(time.Second)
+		ask(t, c, "t")
+	})
+}
+
 func TestNewErrors(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -307,43 +349,46 @@ func TestRFC6750_2_1_TokenSyntax(t *testing.T) {
 
 // A canary is in nothing that can be printed, logged or recorded.
 func TestNothingLeaks(t *testing.T) {
-	const secret, token = "canary-secret-1f0c", "canary-token-77aa"
-	rec := new(eventlog.Recorder)
-	s := &asServer{answer: func(string) (int, string, string) { return 500, "text/html", "canary-reply-5e5e" }}
-	cfg := introspect.Config{
-		Endpoint: endpoint + "?k=canary-query-0001", ClientID: "api", ClientSecret: secret,
-		HTTPClient: &http.Client{Transport: s}, Audit: rec,
-	}
-	c, err := introspect.New(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var texts []string
-	for range 3 {
-		for _, hold := range []func(*http.Request) error{nil, refuses} {
-			s.set(func(s *asServer) { s.hold = hold })
-			_, err := c.Introspect(t.Context(), token)
-			texts = append(texts, fmt.Sprintf("%v %+v", err, err))
+	synctest.Test(t, func(t *testing.T) {
+		const secret, token = "canary-secret-1f0c", "canary-token-77aa"
+		rec := new(eventlog.Recorder)
+		s := &asServer{answer: func(string) (int, string, string) { return 500, "text/html", "canary-reply-5e5e" }}
+		cfg := introspect.Config{
+			Endpoint: endpoint + "?k=canary-query-0001", ClientID: "api", ClientSecret: secret,
+			HTTPClient: &http.Client{Transport: s}, Audit: rec,
 		}
-	}
-	_, err = introspect.ReadAnswer([]byte(`{"active":true,"canary-name":"x","canary-name":"canary-claim"}`))
-	texts = append(texts, fmt.Sprint(err))
-	for _, e := range rec.All() {
-		texts = append(texts, fmt.Sprintf("%+v", e))
-	}
-	for _, v := range []any{c, cfg, &cfg} {
-		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
-			texts = append(texts, fmt.Sprintf(verb, v))
+		c, err := introspect.New(cfg)
+		if err != nil {
+			t.Fatal(err)
 		}
-	}
-	for _, text := range texts {
-		if strings.Contains(text, "canary") || strings.Contains(text, "63616e617279") || strings.Contains(text, base64.StdEncoding.EncodeToString([]byte("api:"+secret))) {
-			t.Errorf("a canary is in %s", text)
+		var texts []string
+		for range 5 {
+			for _, hold := range []func(*http.Request) error{nil, refuses} {
+				s.set(func(s *asServer) { s.hold = hold })
+				_, err := c.Introspect(t.Context(), token)
+				texts = append(texts, fmt.Sprintf("%v %+v", err, err))
+			}
 		}
-	}
-	if len(rec.All()) != 1 {
-		t.Errorf("got %d events, want 1", len(rec.All()))
-	}
+		_, err = introspect.ReadAnswer([]byte(`{"active":true,"canary-name":"x","canary-name":"canary-claim"}`))
+		texts = append(texts, fmt.Sprint(err))
+		synctest.Wait()
+		for _, e := range rec.All() {
+			texts = append(texts, fmt.Sprintf("%+v", e))
+		}
+		for _, v := range []any{c, cfg, &cfg} {
+			for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
+				texts = append(texts, fmt.Sprintf(verb, v))
+			}
+		}
+		for _, text := range texts {
+			if strings.Contains(text, "canary") || strings.Contains(text, "63616e617279") || strings.Contains(text, base64.StdEncoding.EncodeToString([]byte("api:"+secret))) {
+				t.Errorf("a canary is in %s", text)
+			}
+		}
+		if len(rec.All()) != 1 {
+			t.Errorf("got %d events, want 1", len(rec.All()))
+		}
+	})
 }
 
 func TestCancelledCallerDoesNotWait(t *testing.T) {

@@ -54,6 +54,7 @@ func TestOutage(t *testing.T) {
 				synctest.Wait()
 			}
 			wg.Wait()
+			synctest.Wait() // for the events
 			return down
 		}
 		if down := many(); down != 15 {
@@ -141,6 +142,7 @@ func TestSlowEndpoint(t *testing.T) {
 				})
 			}
 			wg.Wait()
+			synctest.Wait()
 			if got, want := names(rec), []string{audit.SysMonitorDisabled}; !slices.Equal(got, want) {
 				t.Errorf("got the events %v", got)
 			}
@@ -196,6 +198,7 @@ func TestLateAnswerEndsNoOutage(t *testing.T) {
 		if asked, _ := s.count(); asked != 1 {
 			t.Errorf("it was asked %d times, want once, to find out", asked)
 		}
+		synctest.Wait()
 		if got, want := names(rec), []string{audit.SysMonitorDisabled}; !slices.Equal(got, want) {
 			t.Errorf("got the events %v", got)
 		}
@@ -232,7 +235,6 @@ func TestOneTokenStopsNoOther(t *testing.T) {
 		"malformed":  says(`{"active":true,"a":1,"a":2}`),
 		"not a bool": says(`{"active":"yes"}`),
 		"400":        func(string) (int, string, string) { return 400, "application/json", `{}` },
-		"413":        func(string) (int, string, string) { return 413, "text/html", `` },
 		"422":        func(string) (int, string, string) { return 422, "text/html", `` },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -253,20 +255,13 @@ func TestOneTokenStopsNoOther(t *testing.T) {
 	}
 }
 
-// Where the endpoint is not one, or does not know this API, that is told.
+// What only an endpoint in trouble answers is told at once.
 func TestFailuresOfTheEndpoint(t *testing.T) {
-	for name, answer := range map[string]func(string) (int, string, string){
-		"HTML":     func(string) (int, string, string) { return 200, "text/html", `<html>` },
-		"401":      func(string) (int, string, string) { return 401, "application/json", `{"error":"invalid_client"}` },
-		"404":      func(string) (int, string, string) { return 404, "text/html", `` },
-		"429":      func(string) (int, string, string) { return 429, "text/html", `` },
-		"502":      func(string) (int, string, string) { return 502, "text/html", `` },
-		"redirect": func(string) (int, string, string) { return 302, "text/html", `` },
-	} {
-		t.Run(name, func(t *testing.T) {
+	for _, status := range []int{401, 429, 502, 503, 504} {
+		t.Run(fmt.Sprint(status), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				rec := new(eventlog.Recorder)
-				s := &asServer{answer: answer}
+				s := &asServer{answer: func(string) (int, string, string) { return status, "application/json", `{"error":"invalid_client"}` }}
 				c := newClient(t, s, func(c *introspect.Config) { c.Audit = rec })
 				for i := range 50 {
 					_, _ = c.Introspect(t.Context(), fmt.Sprint("t", i))
@@ -277,12 +272,156 @@ func TestFailuresOfTheEndpoint(t *testing.T) {
 				s.set(func(s *asServer) { s.answer = nil })
 				time.Sleep(time.Second)
 				ask(t, c, "good")
+				synctest.Wait()
 				if got, want := names(rec), []string{audit.SysMonitorDisabled, audit.SysMonitorEnabled}; !slices.Equal(got, want) {
 					t.Errorf("got the events %v", got)
 				}
 			})
 		})
 	}
+}
+
+// doubtful are answers of an endpoint that is in trouble, or doesn't know this API, or
+// doesn't like the one token.
+func doubtful() map[string]func(string) (int, string, string) {
+	m := map[string]func(string) (int, string, string){
+		"HTML":    func(string) (int, string, string) { return 200, "text/html", `<html>` },
+		"no type": func(string) (int, string, string) { return 200, "", `{"active":true}` },
+	}
+	for _, status := range []int{204, 302, 303, 307, 403, 404, 405, 413, 414, 431, 500, 501, 505, 507} {
+		m[fmt.Sprint(status)] = func(string) (int, string, string) { return status, "text/html", "" }
+	}
+	return m
+}
+
+// Where the endpoint is not one, that is told too, once it has gone on for 30 s.
+func TestDoubtfulAnswersAreFailuresInTheEnd(t *testing.T) {
+	for name, answer := range doubtful() {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				rec := new(eventlog.Recorder)
+				s := &asServer{answer: answer}
+				c := newClient(t, s, func(c *introspect.Config) { c.Audit = rec })
+				ask := func(n int) (asked int) {
+					s.set(func(s *asServer) { s.asked = nil })
+					for i := range n {
+						_, _ = c.Introspect(t.Context(), fmt.Sprint("t", i))
+					}
+					asked, _ = s.count()
+					return asked
+				}
+				if asked := ask(50); asked != 50 {
+					t.Errorf("at first it was asked %d times, want 50", asked)
+				}
+				time.Sleep(30*time.Second - 1)
+				if asked := ask(50); asked != 50 || len(rec.All()) != 0 {
+					t.Errorf("within 30 s it was asked %d times, want 50, and there are the events %v", asked, names(rec))
+				}
+				time.Sleep(1)
+				if asked := ask(50); asked != 5 {
+					t.Errorf("after 30 s it was asked %d times, want 5", asked)
+				}
+				time.Sleep(time.Second)
+				if asked := ask(50); asked != 1 {
+					t.Errorf("a second later it was asked %d times, want once", asked)
+				}
+				s.set(func(s *asServer) { s.answer = nil })
+				time.Sleep(time.Second)
+				if a, err := c.Introspect(t.Context(), "good"); err != nil || !a.Active {
+					t.Errorf("got %v, %v", a.Active, err)
+				}
+				synctest.Wait()
+				if got, want := names(rec), []string{audit.SysMonitorDisabled, audit.SysMonitorEnabled}; !slices.Equal(got, want) {
+					t.Errorf("got the events %v", got)
+				}
+				// What was before an answer counts no more.
+				s.set(func(s *asServer) { s.answer = answer })
+				if asked := ask(50); asked != 50 {
+					t.Errorf("after an answer it was asked %d times, want 50", asked)
+				}
+			})
+		})
+	}
+}
+
+// Someone sends tokens that the endpoint can't stand, 20 a second. The tokens of
+// others are decided as long as there are some.
+func TestTokensThatTheEndpointCantStand(t *testing.T) {
+	for name, answer := range doubtful() {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				rec := new(eventlog.Recorder)
+				s := &asServer{answer: func(token string) (int, string, string) {
+					if strings.HasPrefix(token, "evil") {
+						return answer(token)
+					}
+					return 200, "application/json", `{"active":true}`
+				}}
+				c := newClient(t, s, func(c *introspect.Config) { c.Audit = rec })
+				ctx, cancel := context.WithCancel(t.Context())
+				var wg sync.WaitGroup
+				wg.Go(func() {
+					for i := 0; ctx.Err() == nil; i++ {
+						_, _ = c.Introspect(t.Context(), fmt.Sprint("evil", i))
+						time.Sleep(50 * time.Millisecond)
+					}
+				})
+				for i := range 120 {
+					time.Sleep(time.Second + 7*time.Millisecond)
+					if !ask(t, c, fmt.Sprint("good", i)).Active {
+						t.Error("a good token is not active")
+					}
+				}
+				cancel()
+				wg.Wait()
+				if got := names(rec); len(got) != 0 {
+					t.Errorf("got the events %v", got)
+				}
+			})
+		})
+	}
+}
+
+// A recorder that blocks holds up no request, and no other event is lost of a few.
+func TestRecorderThatBlocks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rec := &blocking{free: make(chan struct{})}
+		s := &asServer{hold: refuses}
+		c := newClient(t, s, func(c *introspect.Config) { c.Audit = rec })
+		start := time.Now()
+		for i := range 20 {
+			_, _ = c.Introspect(t.Context(), fmt.Sprint("t", i))
+		}
+		if d := time.Since(start); d != 0 {
+			t.Errorf("the outage took %v", d)
+		}
+		if flights, slots := introspect.Leftover(c); flights != 0 || slots != 0 {
+			t.Errorf("%d requests and %d places are left", flights, slots)
+		}
+		s.set(func(s *asServer) { s.hold = nil })
+		time.Sleep(time.Second)
+		ask(t, c, "t0")
+		ask(t, c, "t1")
+		if got := names(&rec.Recorder); len(got) != 0 {
+			t.Errorf("got the events %v from one that blocks", got)
+		}
+		close(rec.free)
+		synctest.Wait()
+		if got, want := names(&rec.Recorder), []string{audit.SysMonitorDisabled, audit.SysMonitorEnabled}; !slices.Equal(got, want) {
+			t.Errorf("got the events %v", got)
+		}
+	})
+}
+
+// blocking is a recorder that waits until it is free.
+type blocking struct {
+	eventlog.Recorder
+	free chan struct{}
+}
+
+func (b *blocking) Record(ctx context.Context, e audit.Event) error {
+	<-b.free
+	return b.Recorder.Record(ctx, e)
 }
 
 // Failures that are not in a row, as of a connection now and then, stop nothing.
@@ -311,28 +450,30 @@ func TestTransportThatPanics(t *testing.T) {
 		"Goexit": runtime.Goexit,
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := newClient(t, roundTrip(func(*http.Request) (*http.Response, error) {
-				f()
-				return nil, nil
-			}))
-			if a, err := c.Introspect(t.Context(), "t"); err == nil || a.Active {
-				t.Errorf("got %v, %v, want an error", a, err)
-			}
-			if _, inactive, _ := introspect.Remembered(c); inactive != 0 {
-				t.Error("it is remembered that the token is not active")
-			}
-			if flights, slots := introspect.Leftover(c); flights != 0 || slots != 0 {
-				t.Errorf("%d requests and %d places are left", flights, slots)
-			}
-			if name == "Goexit" {
-				return
-			}
-			for i := range 5 {
-				_, err := c.Introspect(t.Context(), fmt.Sprint("t", i))
-				if want := i == 4; errors.Is(err, introspect.ErrDown) != want {
-					t.Errorf("after %d panics: got %v", i+1, err)
+			synctest.Test(t, func(t *testing.T) {
+				c := newClient(t, roundTrip(func(*http.Request) (*http.Response, error) {
+					f()
+					return nil, nil
+				}))
+				if a, err := c.Introspect(t.Context(), "t"); err == nil || a.Active {
+					t.Errorf("got %v, %v, want an error", a, err)
 				}
-			}
+				if _, inactive, _ := introspect.Remembered(c); inactive != 0 {
+					t.Error("it is remembered that the token is not active")
+				}
+				if flights, slots := introspect.Leftover(c); flights != 0 || slots != 0 {
+					t.Errorf("%d requests and %d places are left", flights, slots)
+				}
+				if name == "Goexit" {
+					return
+				}
+				for i := range 5 {
+					_, err := c.Introspect(t.Context(), fmt.Sprint("t", i))
+					if want := i == 4; errors.Is(err, introspect.ErrDown) != want {
+						t.Errorf("after %d panics: got %v", i+1, err)
+					}
+				}
+			})
 		})
 	}
 }
