@@ -171,6 +171,7 @@ func TestDiscoveryRefuses(t *testing.T) {
 			if want := []string{where}; !slices.Equal(i.asked, want) {
 				t.Errorf("asked %q, want %q", i.asked, want)
 			}
+			_ = r.Close() // which waits for the events
 			got := events.All()
 			if len(got) != 1 || got[0].Name != audit.SysMonitorDisabled || got[0].Issuer != issuerURL || !strings.Contains(got[0].Reason, tt.want) || !strings.Contains(got[0].Reason, "metadata") {
 				t.Errorf("got %+v, want it to say %q", got, tt.want)
@@ -255,7 +256,8 @@ func TestDiscoveryFollowsTheMetadata(t *testing.T) {
 		i.set(evil.reply)
 		time.Sleep(20 * time.Minute)
 		has(t, r, b)
-		unknown(t, r, "a")
+		undecidable(t, r, "a")
+		synctest.Wait()
 		if got := names(events.All()); got != "sys_monitor_disabled WARN" {
 			t.Errorf("got %s", got)
 		}

@@ -28,6 +28,7 @@ type flights struct {
 	err      error         // of the last; nil if it was good
 	health   health
 	exposed  string // what the last set had in it that should be secret
+	teller   fetch.Teller
 }
 
 // A flight is one fetch, for all who wait.
@@ -40,6 +41,9 @@ type flight struct {
 // doubles with each.
 const firstRetry = time.Second
 
+// tellTimeout is how long Close waits for the recorder.
+const tellTimeout = time.Second
+
 func (f *flights) open() {
 	f.ctx, f.cancel = context.WithCancel(context.Background())
 	f.err = errNotFetched
@@ -49,8 +53,11 @@ func (f *flights) close() {
 	f.mu.Lock()
 	f.closed = true
 	f.mu.Unlock()
-	f.cancel()
+	if f.cancel != nil { // of the zero set
+		f.cancel()
+	}
 	f.running.Wait()
+	f.teller.Wait(tellTimeout)
 }
 
 // begin returns the fetch that is under way, or one that it begins; nil if it may
@@ -64,7 +71,7 @@ func (r *RemoteSet) begin(now time.Duration, force bool) (f *flight, down bool) 
 	switch {
 	case r.flight != nil:
 		return r.flight, down
-	case r.closed, !force && now < r.next:
+	case r.closed, r.load == nil, !force && now < r.next:
 		return nil, down
 	}
 	f = &flight{done: make(chan struct{})}
@@ -74,17 +81,27 @@ func (r *RemoteSet) begin(now time.Duration, force bool) (f *flight, down bool) 
 	return f, down
 }
 
-// reason returns why there is no set.
+// reason returns why nothing is certain: there is no set, or none that is good.
 func (r *RemoteSet) reason() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch {
+	case r.load == nil:
+		return errNoRemote
 	case r.closed:
 		return errClosed
 	case r.err == nil:
-		return errNotFetched
+		return errTooOld
 	}
 	return r.err
+}
+
+// renewed reports whether s is what the issuer publishes, as far as can be known: it
+// is fresh, and the last fetch was good.
+func (r *RemoteSet) renewed(s *remoteState, now time.Duration) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return now < s.expires && r.err == nil && !r.closed
 }
 
 // fly fetches the set and settles what follows from it.
@@ -97,7 +114,6 @@ func (r *RemoteSet) fly(f *flight) {
 	now := r.now()
 	switch {
 	case err == nil:
-		r.state.Store(s)
 	case r.ctx.Err() != nil:
 		err = errClosed
 	default:
@@ -105,10 +121,14 @@ func (r *RemoteSet) fly(f *flight) {
 		// kind of answer.
 		err = fmt.Errorf("jwk: the keys of %s could not be fetched: %v", r.name, err)
 	}
-	serves := r.state.Load().serves(now)
 
+	// Whoever sees the new set sees that its flight has ended.
 	r.mu.Lock()
-	r.err, f.err = err, err
+	if err == nil {
+		r.state.Store(s)
+	}
+	serves := r.state.Load().serves(now)
+	r.err, f.err, r.flight = err, err, nil
 	switch {
 	case err == nil:
 		r.failures, r.next = 0, began+r.interval
@@ -120,16 +140,11 @@ func (r *RemoteSet) fly(f *flight) {
 		wait := min(r.interval, firstRetry<<min(r.failures-1, 10))
 		r.next = now + wait/2 + jitter(wait/2)
 	}
-	events := r.events(err, serves, exposed)
-	r.mu.Unlock()
-
-	// Who waits is told after the recorder is, so that a log that says why comes
-	// before the answers it is about.
-	for _, e := range events {
-		audit.RecordContext(context.Background(), r.audit, e)
+	// It does not wait for the recorder: one that blocks must not be what keeps keys
+	// from being fetched.
+	for _, e := range r.events(err, serves, exposed) {
+		r.teller.Tell(func() { audit.RecordContext(context.Background(), r.audit, e) })
 	}
-	r.mu.Lock()
-	r.flight = nil
 	r.mu.Unlock()
 	close(f.done)
 }
@@ -209,7 +224,7 @@ func (r *RemoteSet) events(err error, serves bool, exposed string) []audit.Event
 		return nil
 	}
 	now := healthy
-	event := audit.Event{Name: audit.SysMonitorEnabled, Level: slog.LevelInfo, Issuer: r.issuer, Reason: "the keys of " + r.name + " are fetched again"}
+	event := audit.Event{Time: time.Now(), Name: audit.SysMonitorEnabled, Level: slog.LevelInfo, Issuer: r.issuer, Reason: "the keys of " + r.name + " are fetched again"}
 	switch {
 	case err != nil && serves:
 		now = stale
@@ -227,7 +242,7 @@ func (r *RemoteSet) events(err error, serves bool, exposed string) []audit.Event
 		r.exposed = exposed
 		if exposed != "" {
 			events = append(events, audit.Event{
-				Name: audit.SysMonitorDisabled, Level: slog.LevelError, Issuer: r.issuer,
+				Time: time.Now(), Name: audit.SysMonitorDisabled, Level: slog.LevelError, Issuer: r.issuer,
 				Reason: r.name + " publishes the private part of its keys, so that everyone can sign with them: " + exposed,
 			})
 		}

@@ -46,9 +46,10 @@ type RemoteConfig struct {
 	PublicOnly bool
 
 	// HTTPClient gives the transport, for other root certificates or a client
-	// certificate, and the cookie jar. Nil means http.DefaultTransport, which
-	// verifies certificates. Its Timeout and CheckRedirect do not count. With
-	// PublicOnly, its transport must be an *http.Transport or nil.
+	// certificate, and the cookie jar. Nil means http.DefaultTransport as it is now,
+	// which verifies certificates, with headers of at most 64 KiB. Its Timeout and
+	// CheckRedirect do not count. With PublicOnly, its transport must be an
+	// *http.Transport or nil, and headers are bounded too.
 	HTTPClient *http.Client
 
 	// Algorithms are those that the issuer's keys may have; keys of others are
@@ -80,7 +81,8 @@ type RemoteConfig struct {
 	// MaxStale is for how long after it should have been renewed a set is still
 	// used while the issuer is down. After that, nothing is decided. 0 means 1
 	// hour, at most 24 hours; less than 0 is an error. For (nearly) none, use a
-	// nanosecond.
+	// nanosecond. MinRefresh and MaxStale together must be longer than Timeout: the
+	// age of a set counts from when it was asked for.
 	MaxStale time.Duration
 
 	// Audit gets an event when the set can't be renewed, when it is too old to be
@@ -105,8 +107,8 @@ type RemoteConfig struct {
 // used are skipped, as [ParseSet] does; secrets too, since what is published is no
 // secret. URLs in a set or a token (jku, x5u) are never asked.
 //
-// The only goroutine is that of a fetch, and ends with it, after
-// RemoteConfig.Timeout at the latest. Ages are measured on the monotonic clock, so
+// There is a goroutine for a fetch, which ends with it, after RemoteConfig.Timeout at
+// the latest, and one while RemoteConfig.Audit is told. Ages are measured on the monotonic clock, so
 // that setting the clock does not make keys older or younger.
 type RemoteSet struct {
 	name       string // for events and errors: the issuer, or the URL without its query
@@ -157,9 +159,7 @@ func Remote(cfg RemoteConfig) (*RemoteSet, error) {
 
 // newRemoteSet does what Remote and Discover have in common.
 func newRemoteSet(cfg RemoteConfig, name string) (*RemoteSet, *fetch.Client, error) {
-	r := &RemoteSet{
-		idle: func() {}, algorithms: slices.Clone(cfg.Algorithms), audit: cfg.Audit, base: time.Now(),
-	}
+	r := &RemoteSet{algorithms: slices.Clone(cfg.Algorithms), audit: cfg.Audit, base: time.Now()}
 	if cfg.Algorithms != nil && len(cfg.Algorithms) == 0 {
 		return nil, nil, fmt.Errorf("jwk: %sAlgorithms is empty: leave it nil for all", name)
 	}
@@ -195,6 +195,8 @@ func newRemoteSet(cfg RemoteConfig, name string) (*RemoteSet, *fetch.Client, err
 		return nil, nil, fmt.Errorf("jwk: %sMinRefresh must not be below RefetchInterval, which is %v", name, r.interval)
 	case r.maxRefresh < r.minRefresh:
 		return nil, nil, fmt.Errorf("jwk: %sMaxRefresh must not be below MinRefresh, which is %v", name, r.minRefresh)
+	case r.minRefresh+r.maxStale <= r.timeout:
+		return nil, nil, fmt.Errorf("jwk: %sMaxStale and MinRefresh must be longer together than Timeout, which is %v: a set that comes late would be too old", name, r.timeout)
 	}
 	base := cfg.HTTPClient
 	if cfg.PublicOnly {
@@ -202,10 +204,14 @@ func newRemoteSet(cfg RemoteConfig, name string) (*RemoteSet, *fetch.Client, err
 		if base, err = fetch.PublicOnly(base); err != nil {
 			return nil, nil, fmt.Errorf("jwk: %sHTTPClient %w", name, err)
 		}
+	}
+	client := fetch.New(base, r.timeout, maxSetBytes)
+	r.idle = client.CloseIdle
+	if cfg.PublicOnly {
 		r.idle = base.CloseIdleConnections
 	}
 	r.open()
-	return r, fetch.New(base, r.timeout, maxSetBytes), nil
+	return r, client, nil
 }
 
 // withoutQuery returns a URL as it may be logged: its query can have a secret.
@@ -225,10 +231,11 @@ func (r *RemoteSet) now() time.Duration { return time.Since(r.base) }
 // older than RemoteConfig.RefetchInterval; else it answers at once from what is
 // there, without a lock or an allocation while the set is fresh.
 //
-// As long as there is a set that may be used, a key that is not in it is unknown
-// ([ErrUnknownKey]), even while the issuer is down. If there is none, because none
-// could be fetched yet or because the last one is older than RemoteConfig.MaxStale
-// allows, the error is another one, which says why.
+// A key that is not in the set is unknown ([ErrUnknownKey]) as long as the set is good
+// and the last fetch of it was. While it can't be renewed, its keys are found, for as
+// long as RemoteConfig.MaxStale allows, but nothing is certain of others: the issuer may
+// have begun to sign with one. Then, and if there is no set at all, the error is another
+// one, which says why.
 func (r *RemoteSet) Lookup(ctx context.Context, id, alg string) (Key, error) {
 	now := r.now()
 	if s := r.state.Load(); s != nil && now < s.renew {
@@ -258,10 +265,16 @@ func (r *RemoteSet) lookup(ctx context.Context, id, alg string, now time.Duratio
 			return Key{}, fmt.Errorf("jwk: the wait for the keys of %s was given up: %w", r.name, ctx.Err())
 		}
 	}
-	if s := r.state.Load(); s.serves(r.now()) {
-		return s.index.Lookup(ctx, id, alg)
+	now = r.now()
+	s := r.state.Load()
+	if !s.serves(now) {
+		return Key{}, r.reason()
 	}
-	return Key{}, r.reason()
+	k, err := s.index.Lookup(ctx, id, alg)
+	if err == ErrUnknownKey && !r.renewed(s, now) && (f == nil || f.err != nil) {
+		return Key{}, r.reason()
+	}
+	return k, err
 }
 
 // Refresh fetches the set now, unless a fetch is under way, and waits for the
@@ -272,7 +285,7 @@ func (r *RemoteSet) lookup(ctx context.Context, id, alg string, now time.Duratio
 func (r *RemoteSet) Refresh(ctx context.Context) error {
 	f, _ := r.begin(r.now(), true)
 	if f == nil {
-		return errClosed
+		return r.reason()
 	}
 	select {
 	case <-f.done:
@@ -282,17 +295,23 @@ func (r *RemoteSet) Refresh(ctx context.Context) error {
 	}
 }
 
-// Close ends a fetch that is under way, waits for its goroutine, and lets no other
-// begin: the set that is there is used until it is too old. A program that needs
-// its keys to the end need not call it. It returns nil, and may be called twice.
+// Close ends a fetch that is under way, waits for its goroutine and, for a second at
+// most, for RemoteConfig.Audit, and lets no other begin: the set that is there is used
+// until it is too old, and nothing is certain of keys that are not in it. A program
+// that needs its keys to the end need not call it. It returns nil, and may be called
+// twice.
 func (r *RemoteSet) Close() error {
 	r.close()
-	r.idle()
+	if r.idle != nil { // of the zero set
+		r.idle()
+	}
 	return nil
 }
 
 var (
+	errNoRemote   = errors.New("jwk: the RemoteSet was not made by Remote or Discover")
 	errClosed     = errors.New("jwk: the key set is closed")
+	errTooOld     = errors.New("jwk: the key set that was fetched is too old by now")
 	errNotFetched = errors.New("jwk: there is no key set yet")
 	errNoKeys     = errors.New("the set has no key that can be used")
 )

@@ -9,10 +9,12 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/sallyport/sallyport/audit"
 	"github.com/sallyport/sallyport/auth"
 	"github.com/sallyport/sallyport/auth/jwk"
 	"github.com/sallyport/sallyport/internal/eventlog"
@@ -43,6 +45,7 @@ func TestFaultJWKS_DownAtStart(t *testing.T) {
 				t.Errorf("attempt %d came %v after the one before", n, d)
 			}
 		}
+		synctest.Wait()
 		if got := events.Take(); names(got) != "sys_monitor_disabled ERROR" || !strings.Contains(got[0].Reason, "none to use") {
 			t.Errorf("got %+v", got)
 		}
@@ -58,6 +61,7 @@ func TestFaultJWKS_DownAtStart(t *testing.T) {
 		}
 		has(t, r, a)
 		unknown(t, r, "b")
+		synctest.Wait()
 		if got := names(events.Take()); got != "sys_monitor_enabled INFO" {
 			t.Errorf("got %s", got)
 		}
@@ -118,12 +122,17 @@ func TestFaultJWKS_DownLater(t *testing.T) {
 				if has(t, r, a) != k {
 					t.Fatal("the key is another one")
 				}
-				unknown(t, r, fmt.Sprint("stranger-", n))
+				// Nothing is certain of others from when it was first seen to be down.
+				_, err := r.Lookup(t.Context(), fmt.Sprint("stranger-", n), "ES256")
+				if err == nil || errors.Is(err, jwk.ErrUnknownKey) != (i.hits() == 1) {
+					t.Fatalf("after %v and %d fetches: a stranger's key: got %v", time.Since(start), i.hits(), err)
+				}
 			})
 		}
 		if n, most := i.hits(), 1+75*2; n > most {
 			t.Errorf("it was asked %d times, want at most %d", n, most)
 		}
+		synctest.Wait()
 		got := events.Take()
 		if names(got) != "sys_monitor_disabled WARN" || !strings.Contains(got[0].Reason, errDown.Error()) || !strings.Contains(got[0].Reason, keysURL) {
 			t.Errorf("got %+v", got)
@@ -133,6 +142,7 @@ func TestFaultJWKS_DownLater(t *testing.T) {
 		undecidable(t, r, "b")
 		time.Sleep(time.Minute)
 		undecidable(t, r, "a")
+		synctest.Wait()
 		if got := names(events.Take()); got != "sys_monitor_disabled ERROR" {
 			t.Errorf("got %s", got)
 		}
@@ -141,6 +151,8 @@ func TestFaultJWKS_DownLater(t *testing.T) {
 		if has(t, r, a) != k {
 			t.Error("the key is another one after an outage")
 		}
+		unknown(t, r, "b")
+		synctest.Wait()
 		if got := names(events.Take()); got != "sys_monitor_enabled INFO" {
 			t.Errorf("got %s", got)
 		}
@@ -252,6 +264,7 @@ func TestFaultJWKS_Slow(t *testing.T) {
 				t.Errorf("it took %v, want 5s", d)
 			}
 			atOnce(t, func() { undecidable(t, r, "a") })
+			synctest.Wait()
 			if got := names(events.All()); got != "sys_monitor_disabled ERROR" {
 				t.Errorf("got %s", got)
 			}
@@ -278,21 +291,27 @@ func TestFaultJWKS_Flapping(t *testing.T) {
 		i := new(issuer)
 		a := ecKey(t, "a")
 		i.publish(t, a)
-		good, second := i.reply, 0
+		good := i.reply
+		var up, was atomic.Bool // now, and when it was asked
+		up.Store(true)
+		i.set(func(r *http.Request) (*http.Response, error) {
+			was.Store(up.Load())
+			if was.Load() {
+				return good(r)
+			}
+			return refused(r)
+		})
 		r, _ := remote(t, i)
 		has(t, r, a)
 		start := time.Now()
-		for time.Since(start) < 30*time.Minute {
+		for n := 0; time.Since(start) < 30*time.Minute; n++ {
 			time.Sleep(time.Second)
-			if second++; second%2 == 0 {
-				i.set(good)
-			} else {
-				i.set(refused)
-			}
+			up.Store(n%2 == 1)
 			has(t, r, a)
-			_, err := r.Lookup(t.Context(), fmt.Sprint("stranger-", second), "ES256")
-			if !errors.Is(err, jwk.ErrUnknownKey) {
-				t.Fatalf("got %v", err)
+			_, err := r.Lookup(t.Context(), fmt.Sprint("stranger-", n), "ES256")
+			synctest.Wait()
+			if err == nil || errors.Is(err, jwk.ErrUnknownKey) != was.Load() {
+				t.Fatalf("the last fetch was good: %t, got %v", was.Load(), err)
 			}
 		}
 		for n := 1; n < len(i.times); n++ {
@@ -300,6 +319,40 @@ func TestFaultJWKS_Flapping(t *testing.T) {
 				t.Errorf("it was asked twice within %v", d)
 			}
 		}
+	})
+}
+
+// As long as the issuer is down a token of a key that it has begun to sign with is as
+// good as before: nobody can tell, and it must not be refused. When the issuer is back
+// it is known at once, and a stranger's is refused again.
+func TestNewKeyInAnOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i := new(issuer)
+		a, b := ecKey(t, "a"), ecKey(t, "b")
+		i.publish(t, a)
+		r, _ := remote(t, i)
+		has(t, r, a)
+		unknown(t, r, "b") // it was just fetched
+		time.Sleep(14 * time.Minute)
+		i.set(refused)
+		for range 4 {
+			undecidable(t, r, "b")
+			undecidable(t, r, "stranger")
+			has(t, r, a)
+			if _, err := r.Lookup(t.Context(), "a", "ES384"); !errors.Is(err, jwk.ErrUnknownKey) {
+				t.Errorf("a known key with another algorithm: got %v, want ErrUnknownKey", err)
+			}
+			if _, err := r.Lookup(t.Context(), "", "RS256"); err == nil || errors.Is(err, jwk.ErrUnknownKey) {
+				t.Errorf("no id, and no key of the algorithm: got %v, want another error than ErrUnknownKey", err)
+			}
+			time.Sleep(10 * time.Minute)
+		}
+		i.publish(t, a, b)
+		if err := r.Refresh(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		has(t, r, b)
+		unknown(t, r, "stranger")
 	})
 }
 
@@ -389,6 +442,7 @@ func TestFaultJWKS_WrongData(t *testing.T) {
 				if _, err := r.Lookup(t.Context(), "a", "ES256"); errors.Is(err, auth.ErrInvalid) {
 					t.Errorf("got %v, which wraps ErrInvalid", err)
 				}
+				synctest.Wait()
 				if got := names(events.Take()); got != "sys_monitor_disabled ERROR" {
 					t.Errorf("got %s", got)
 				}
@@ -406,9 +460,10 @@ func TestFaultJWKS_WrongData(t *testing.T) {
 					if has(t, r, a) != k {
 						t.Error("the key is another one")
 					}
-					unknown(t, r, "other")
-					unknown(t, r, "x")
+					undecidable(t, r, "other")
+					undecidable(t, r, "x")
 				}
+				synctest.Wait()
 				if got := names(events.Take()); got != "sys_monitor_disabled WARN" {
 					t.Errorf("got %s", got)
 				}
@@ -418,6 +473,8 @@ func TestFaultJWKS_WrongData(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
+				unknown(t, r, "other")
+				synctest.Wait()
 				if got := names(events.Take()); got != "sys_monitor_enabled INFO" {
 					t.Errorf("got %s", got)
 				}
@@ -427,6 +484,43 @@ func TestFaultJWKS_WrongData(t *testing.T) {
 	if read > 40<<20 {
 		t.Errorf("of endless bodies %d bytes were read", read)
 	}
+}
+
+// A recorder that blocks keeps no key from being fetched, and Close from ending for no
+// longer than a second.
+func TestRemoteRecorderThatBlocks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i := new(issuer)
+		a := ecKey(t, "a")
+		i.set(refused)
+		free := make(chan struct{})
+		defer close(free)
+		r, _ := remote(t, i, func(c *jwk.RemoteConfig) { c.Audit = blocking{free} })
+		atOnce(t, func() { undecidable(t, r, "a") }) // and that is told
+		i.publish(t, a)
+		time.Sleep(time.Minute)
+		atOnce(t, func() {
+			has(t, r, a)
+			if err := r.Refresh(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+		if n := i.hits(); n != 3 {
+			t.Errorf("it was asked %d times, want 3", n)
+		}
+		start := time.Now()
+		if err := r.Close(); err != nil || time.Since(start) != time.Second {
+			t.Errorf("Close: got %v after %v, want it to end after a second", err, time.Since(start))
+		}
+	})
+}
+
+// blocking is a recorder that waits until it is free.
+type blocking struct{ free chan struct{} }
+
+func (b blocking) Record(context.Context, audit.Event) error {
+	<-b.free
+	return nil
 }
 
 // A recorder that panics takes no answer away.
@@ -445,6 +539,7 @@ func TestRemoteRecorderThatPanics(t *testing.T) {
 		t.Fatal(err)
 	}
 	has(t, r, a)
+	_ = r.Close() // which waits for the events
 }
 
 // Lookups, refreshes and changes go on at once.

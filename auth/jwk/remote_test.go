@@ -192,6 +192,12 @@ func TestRemoteConfigIsChecked(t *testing.T) {
 		{"short interval", func(c *jwk.RemoteConfig) { c.RefetchInterval = time.Second - 1 }, "RemoteConfig.RefetchInterval"},
 		{"long interval", func(c *jwk.RemoteConfig) { c.RefetchInterval = 11 * time.Minute }, "RemoteConfig.RefetchInterval"},
 		{"negative MaxStale", func(c *jwk.RemoteConfig) { c.MaxStale = -1 }, "RemoteConfig.MaxStale"},
+		{"a MaxStale that no slow answer survives", func(c *jwk.RemoteConfig) {
+			c.RefetchInterval, c.MinRefresh, c.MaxStale = time.Second, time.Second, 4*time.Second
+		}, "RemoteConfig.MaxStale"},
+		{"one that each survives", func(c *jwk.RemoteConfig) {
+			c.RefetchInterval, c.MinRefresh, c.MaxStale = time.Second, time.Second, 4*time.Second+1
+		}, ""},
 		{"endless MaxStale", func(c *jwk.RemoteConfig) { c.MaxStale = 1<<63 - 1 }, "RemoteConfig.MaxStale"},
 		{"a transport that can't be told", func(c *jwk.RemoteConfig) {
 			c.PublicOnly, c.HTTPClient = true, &http.Client{Transport: new(issuer)}
@@ -286,6 +292,7 @@ func TestF3_RandomIDs(t *testing.T) {
 				t.Errorf("it was asked twice within %v", d)
 			}
 		}
+		synctest.Wait()
 		if got := names(events.All()); got != "" {
 			t.Errorf("events: %s", got)
 		}
@@ -342,6 +349,7 @@ func TestRefreshBehindTheRequests(t *testing.T) {
 		if n := i.hits() - 1; n < 13 || n > 16 {
 			t.Errorf("it was asked %d times in 3 hours", n)
 		}
+		synctest.Wait()
 		if got := names(events.All()); got != "" {
 			t.Errorf("events: %s", got)
 		}
@@ -539,31 +547,35 @@ func TestRemoteAlgorithms(t *testing.T) {
 
 // An issuer that publishes what it has to keep secret is told of, once.
 func TestExposedKeysAreReported(t *testing.T) {
-	i := new(issuer)
-	private, other := ecDoc.with("kid", "leaked", "d", "870MB6gfuTJ4HtUnUvYMyJpr5eUZNP4Bk43bVdj3eAE"), ecKey(t, "fine")
-	secret := doc{"kty": "oct", "k": b64(goodSecret), "alg": "HS256", "kid": "shared"}
-	i.set(document(200, "application/json", string(setOf(t, private, other, secret))))
-	r, events := remote(t, i)
-	for range 3 {
-		if err := r.Refresh(t.Context()); err != nil {
-			t.Fatal(err)
+	synctest.Test(t, func(t *testing.T) {
+		i := new(issuer)
+		private, other := ecDoc.with("kid", "leaked", "d", "870MB6gfuTJ4HtUnUvYMyJpr5eUZNP4Bk43bVdj3eAE"), ecKey(t, "fine")
+		secret := doc{"kty": "oct", "k": b64(goodSecret), "alg": "HS256", "kid": "shared"}
+		i.set(document(200, "application/json", string(setOf(t, private, other, secret))))
+		r, events := remote(t, i)
+		for range 3 {
+			if err := r.Refresh(t.Context()); err != nil {
+				t.Fatal(err)
+			}
 		}
-	}
-	k, err := r.Lookup(t.Context(), "leaked", "ES256")
-	if err != nil || k.CanSign() {
-		t.Errorf("got %v, which can sign: %t, %v", k, k.CanSign(), err)
-	}
-	got := events.Take()
-	if names(got) != "sys_monitor_disabled ERROR" || !strings.Contains(got[0].Reason, "leaked, shared") || strings.Contains(got[0].Reason, "870MB6") {
-		t.Errorf("got %+v", got)
-	}
-	i.publish(t, other)
-	_ = r.Refresh(t.Context())
-	i.set(document(200, "application/json", string(setOf(t, doc{"kty": "oct", "k": "AAAA"}, other))))
-	_ = r.Refresh(t.Context())
-	if got := events.Take(); names(got) != "sys_monitor_disabled ERROR" {
-		t.Errorf("one without an id, later: got %+v", got)
-	}
+		k, err := r.Lookup(t.Context(), "leaked", "ES256")
+		if err != nil || k.CanSign() {
+			t.Errorf("got %v, which can sign: %t, %v", k, k.CanSign(), err)
+		}
+		synctest.Wait()
+		got := events.Take()
+		if names(got) != "sys_monitor_disabled ERROR" || !strings.Contains(got[0].Reason, "leaked, shared") || strings.Contains(got[0].Reason, "870MB6") {
+			t.Errorf("got %+v", got)
+		}
+		i.publish(t, other)
+		_ = r.Refresh(t.Context())
+		i.set(document(200, "application/json", string(setOf(t, doc{"kty": "oct", "k": "AAAA"}, other))))
+		_ = r.Refresh(t.Context())
+		synctest.Wait()
+		if got := events.Take(); names(got) != "sys_monitor_disabled ERROR" {
+			t.Errorf("one without an id, later: got %+v", got)
+		}
+	})
 }
 
 func TestRemoteRefresh(t *testing.T) {
@@ -617,7 +629,7 @@ func TestRemoteClose(t *testing.T) {
 					t.Error(err)
 				}
 			}
-			if err := <-waiting; !errors.Is(err, jwk.ErrUnknownKey) {
+			if err := <-waiting; err == nil || errors.Is(err, jwk.ErrUnknownKey) {
 				t.Errorf("who waited got %v", err)
 			}
 		})
@@ -625,6 +637,7 @@ func TestRemoteClose(t *testing.T) {
 			t.Error("Refresh after Close: got no error")
 		}
 		has(t, r, a)
+		undecidable(t, r, "b")
 		time.Sleep(75*time.Minute - 32*time.Second)
 		has(t, r, a)
 		time.Sleep(time.Second)
@@ -632,6 +645,7 @@ func TestRemoteClose(t *testing.T) {
 		if n := i.hits(); n != 2 {
 			t.Errorf("it was asked %d times, want 2", n)
 		}
+		synctest.Wait()
 		if got := names(events.All()); got != "" {
 			t.Errorf("events: %s", got)
 		}
@@ -654,10 +668,44 @@ func TestRemoteClose(t *testing.T) {
 			synctest.Wait()
 			_ = r.Close()
 			undecidable(t, r, "a")
+			synctest.Wait()
 			if len(events.All()) != 0 {
 				t.Error("there is an event")
 			}
 		})
+	})
+}
+
+// The zero set was told of no issuer. It must not take a program down.
+func TestZeroRemoteSet(t *testing.T) {
+	var r jwk.RemoteSet
+	for range 2 {
+		undecidable(t, &r, "a")
+		undecidable(t, &r, "")
+		if err := r.Refresh(t.Context()); err == nil || !strings.Contains(err.Error(), "Remote") {
+			t.Errorf("Refresh: got %v, want it to say how a set is made", err)
+		}
+		if err := r.Close(); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+	}
+}
+
+// The slowest answer that is waited for is good for its first lookup, in the shortest
+// times that are allowed.
+func TestSlowIssuerOfShortLivedKeys(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i := new(issuer)
+		a := ecKey(t, "a")
+		i.publish(t, a)
+		i.set(after(5*time.Second-1, i.reply))
+		r, _ := remote(t, i, func(c *jwk.RemoteConfig) {
+			c.RefetchInterval, c.MinRefresh, c.MaxRefresh, c.MaxStale = time.Second, time.Second, time.Second, 4*time.Second+1
+		})
+		for range 5 {
+			has(t, r, a)
+			unknown(t, r, "b") // the answer is as new as any can be
+		}
 	})
 }
 
@@ -693,6 +741,7 @@ func TestRemoteEventsWithoutARecorder(t *testing.T) {
 		t.Fatal(err)
 	}
 	err = r.Refresh(t.Context())
+	_ = r.Close() // which waits for the events
 	if err == nil || strings.Contains(err.Error()+buf.String(), "canary") || !strings.Contains(buf.String(), "sys_monitor_disabled") {
 		t.Errorf("got %v and the log %s", err, buf.String())
 	}
