@@ -40,9 +40,9 @@ type DiscoverConfig struct {
 	WellKnown string
 
 	// KeyHosts are the hosts, with their port where the URL has one, that the
-	// metadata's jwks_uri may have. Nil means any, as large issuers have their
-	// keys on another host than their name. Name them where the issuer is not
-	// trusted with what this program connects to.
+	// metadata's jwks_uri may have. Nil means any but those inside, as large issuers
+	// have their keys on another host than their name. Name them where the issuer is
+	// not trusted with what this program connects to.
 	KeyHosts []string
 
 	// Remote says how the metadata and the keys are fetched, and for how long they
@@ -57,8 +57,12 @@ type DiscoverConfig struct {
 //
 // Metadata that names another issuer, or a jwks_uri that is not https, counts as no
 // reply. Plain http is taken for a jwks_uri on this host if the issuer's own URL is
-// such a one, and else only if RemoteConfig.AllowInsecureHTTP says so: an issuer
-// elsewhere can't make this program ask its own host.
+// such a one, and else only if RemoteConfig.AllowInsecureHTTP says so. A jwks_uri whose
+// host is localhost, a name below it, or an address that is not public is refused,
+// unless KeyHosts names it or the issuer's own host is such a one: an issuer elsewhere
+// can't send this program to what is inside by its address. A name that resolves to an
+// address inside is not seen here: for issuers that are not trusted with that, set
+// RemoteConfig.PublicOnly.
 //
 // What [Remote] refuses, an Issuer with a query, an unknown WellKnown and a
 // KeyHosts that is empty or has what is no host are errors that name the field.
@@ -100,6 +104,7 @@ func Discover(cfg DiscoverConfig) (*RemoteSet, error) {
 	d.url = metadataURL(cfg.Issuer, cfg.WellKnown)
 	d.insecure = cfg.Remote.AllowInsecureHTTP
 	d.plain = d.insecure || u.Scheme == "http"
+	d.inside = fetch.IsInside(u.Hostname())
 	r.name, r.issuer = cfg.Issuer, cfg.Issuer
 	r.load = d.keys
 	return r, nil
@@ -127,6 +132,7 @@ type discovery struct {
 	hosts    []string
 	insecure bool // any http URL is allowed
 	plain    bool // http URLs of this host are
+	inside   bool // the issuer itself is on this host, or in this network
 	client   *fetch.Client
 }
 
@@ -173,6 +179,8 @@ func (d *discovery) read(document []byte) (jwksURI string, err error) {
 		return "", errors.New("its jwks_uri must be an https URL")
 	case d.hosts != nil && !slices.Contains(d.hosts, strings.ToLower(u.Host)):
 		return "", errors.New("its jwks_uri is on a host that is not in DiscoverConfig.KeyHosts")
+	case d.hosts == nil && !d.inside && fetch.IsInside(u.Hostname()):
+		return "", errors.New("its jwks_uri is on a host inside, where the issuer is not: name it in DiscoverConfig.KeyHosts")
 	}
 	return jwksURI, nil
 }

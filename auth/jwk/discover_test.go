@@ -151,6 +151,14 @@ func TestDiscoveryRefuses(t *testing.T) {
 		{"http", found200(metadata("jwks_uri", "http://id.example/jwks").json(t)), "https"},
 		{"http to this host", found200(metadata("jwks_uri", "http://127.0.0.1:9200/jwks").json(t)), "https"},
 		{"http to localhost", found200(metadata("jwks_uri", "http://localhost/jwks").json(t)), "https"},
+		{"https to this host", found200(metadata("jwks_uri", "https://127.0.0.1:9200/jwks").json(t)), "inside"},
+		{"https to this host, by IPv6", found200(metadata("jwks_uri", "https://[::1]/jwks").json(t)), "inside"},
+		{"https to this host, mapped", found200(metadata("jwks_uri", "https://[::ffff:127.0.0.1]/jwks").json(t)), "inside"},
+		{"https to this host, short", found200(metadata("jwks_uri", "https://127.1/jwks").json(t)), "inside"},
+		{"https to localhost", found200(metadata("jwks_uri", "https://LocalHost:8443/jwks").json(t)), "inside"},
+		{"https below localhost", found200(metadata("jwks_uri", "https://a.localhost/jwks").json(t)), "inside"},
+		{"https to a private address", found200(metadata("jwks_uri", "https://10.0.0.1/jwks").json(t)), "inside"},
+		{"https to the cloud's metadata", found200(metadata("jwks_uri", "https://169.254.169.254/latest").json(t)), "inside"},
 		{"a file", found200(metadata("jwks_uri", "file:///etc/passwd").json(t)), "https"},
 		{"data", found200(metadata("jwks_uri", "data:application/json,{}").json(t)), "absolute URL"},
 		{"relative", found200(metadata("jwks_uri", "/jwks").json(t)), "absolute URL"},
@@ -195,6 +203,10 @@ func TestASVS_1_3_6_KeyHosts(t *testing.T) {
 		{"below it", "https://a.keys.example/a", []string{"keys.example"}, false},
 		{"beside it", "https://keys.example.evil.example/a", []string{"keys.example"}, false},
 		{"the issuer's own is not implied", "https://id.example/a", []string{"keys.example"}, false},
+		{"any, a public address", "https://8.8.8.8/a", nil, true},
+		{"any, a private address", "https://10.0.0.1/a", nil, false},
+		{"a private address that is named", "https://10.0.0.1:8443/a", []string{"10.0.0.1:8443"}, true},
+		{"this host, named", "https://localhost/a", []string{"localhost"}, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			a := ecKey(t, "a")
@@ -209,7 +221,8 @@ func TestASVS_1_3_6_KeyHosts(t *testing.T) {
 	}
 }
 
-// Plain http goes with an issuer of plain http alone.
+// Plain http goes with an issuer of plain http alone, and what is inside with one that
+// is inside.
 func TestDiscoveryOverHTTP(t *testing.T) {
 	for _, tt := range []struct {
 		name, issuer, jwksURI string
@@ -218,6 +231,9 @@ func TestDiscoveryOverHTTP(t *testing.T) {
 		{"on this host", "http://127.0.0.1:5556/dex", "http://127.0.0.1:5556/dex/keys", false, true},
 		{"from this host to another", "http://127.0.0.1:5556/dex", "http://id.example/keys", false, false},
 		{"from this host to https", "http://127.0.0.1:5556/dex", "https://id.example/keys", false, true},
+		{"from this host to a private address", "https://localhost:5556/dex", "https://10.0.0.1/keys", false, true},
+		{"from a private address to this host", "https://10.0.0.1/dex", "https://127.0.0.1/keys", false, true},
+		{"from elsewhere to this host, http allowed", "https://id.example", "http://127.0.0.1/keys", true, false},
 		{"allowed by name", "http://id.example", "http://id.example/keys", true, true},
 		{"allowed by name, from https", "https://id.example", "http://id.example/keys", true, true},
 	} {
