@@ -45,44 +45,61 @@ func Parse(data []byte) (Key, error) {
 
 // members are those of a JWK that matter here.
 type members struct {
-	text map[string]string
-	ops  []string // nil if there is no "key_ops"
+	text    map[string]string
+	ops     []string // nil if there is no "key_ops"
+	oth     bool     // there are primes beyond two, which are private
+	unclear bool     // nobody can say what the key is meant for
 	// algorithms are those that the key may have. Without an "alg" it has the first
 	// that fits it. Nil stands for all, and the defaults of Parse.
 	algorithms []string
 }
 
-// readMembers reads a JWK without judging it. The errors never show a value: it
-// may be private.
+// readMembers reads a JWK without judging it. Beside an error are the members that are
+// what they should be. The errors never show a value: it may be private.
 func readMembers(data []byte) (members, error) {
 	m := members{text: make(map[string]string)}
+	var wrong error // the first
 	err := strictjson.Object(data, limits, func(name string, v strictjson.Value) error {
-		switch name {
-		case "kty", "use", "alg", "kid", "crv", "n", "e", "d", "p", "q", "dp", "dq", "qi", "x", "y", "k":
-			s, err := v.Text()
-			if err != nil || s == "" {
-				return fmt.Errorf("%q is not a string, or empty", name)
-			}
-			m.text[name] = s
-		case "oth":
-			return errors.New("keys of more than two primes are not supported")
-		case "key_ops":
-			m.ops = []string{}
-			return v.Elements(func(v strictjson.Value) error {
-				op, err := v.Text()
-				if err != nil || slices.Contains(m.ops, op) {
-					return errors.New(`"key_ops" has an entry twice, or one that is not a string`)
-				}
-				m.ops = append(m.ops, op)
-				return nil
-			})
+		if err := m.read(name, v); err != nil && wrong == nil {
+			wrong = err
 		}
 		return nil
 	})
+	if err == nil {
+		err = wrong
+	}
 	if err != nil {
-		return members{}, fmt.Errorf("jwk: not a JWK: %w", err)
+		return m, fmt.Errorf("jwk: not a JWK: %w", err)
 	}
 	return m, nil
+}
+
+func (m *members) read(name string, v strictjson.Value) error {
+	switch name {
+	case "kty", "use", "alg", "kid", "crv", "n", "e", "d", "p", "q", "dp", "dq", "qi", "x", "y", "k":
+		s, err := v.Text()
+		if err != nil || s == "" {
+			m.unclear = m.unclear || name == "kty" || name == "use" || name == "alg" || name == "crv"
+			return fmt.Errorf("%q is not a string, or empty", name)
+		}
+		m.text[name] = s
+	case "oth":
+		m.oth = true
+		return errors.New("keys of more than two primes are not supported")
+	case "key_ops":
+		m.ops = []string{}
+		err := v.Elements(func(v strictjson.Value) error {
+			op, err := v.Text()
+			if err != nil || slices.Contains(m.ops, op) {
+				return errors.New(`"key_ops" has an entry twice, or one that is not a string`)
+			}
+			m.ops = append(m.ops, op)
+			return nil
+		})
+		m.unclear = m.unclear || err != nil
+		return err
+	}
+	return nil
 }
 
 // private reports whether there is more in the JWK than the public may know.
@@ -92,7 +109,7 @@ func (m *members) private() bool {
 			return true
 		}
 	}
-	return false
+	return m.oth
 }
 
 func privateMembers() []string { return []string{"d", "p", "q", "dp", "dq", "qi", "k"} }

@@ -45,10 +45,7 @@ func (r *setReader) read(data []byte) ([]Key, error) {
 		}
 		found = true
 		return v.Elements(func(v strictjson.Value) error {
-			m, err := readMembers(v.Raw)
-			if err != nil {
-				return nil // an entry that can't be used is skipped
-			}
+			m, malformed := readMembers(v.Raw)
 			m.algorithms = r.algorithms
 			secret := m.text["kty"] == ktySecret
 			if m.private() {
@@ -60,10 +57,14 @@ func (r *setReader) read(data []byte) ([]Key, error) {
 			if !secret {
 				m.dropPrivate()
 			}
-			if !m.forSignatures() {
-				return nil
+			if !m.unclear && !m.forSignatures() {
+				return nil // an entry that can't be used is skipped
 			}
-			k, err := m.key()
+			var k Key
+			err := malformed
+			if err == nil {
+				k, err = m.key()
+			}
 			// A signing key that is malformed counts too: nobody can say which
 			// of the two its issuer means by the id.
 			if id := m.text["kid"]; id != "" {

@@ -575,6 +575,15 @@ func TestExposedKeysAreReported(t *testing.T) {
 		if got := events.Take(); names(got) != "sys_monitor_disabled ERROR" {
 			t.Errorf("one without an id, later: got %+v", got)
 		}
+		// Also of keys that can't be used.
+		malformed := private.with("kid", "malformed", "y", 7)
+		primes := doc{"kty": "RSA", "kid": "primes", "n": 7, "oth": []any{}}
+		i.set(document(200, "application/json", string(setOf(t, malformed, primes, other))))
+		_ = r.Refresh(t.Context())
+		synctest.Wait()
+		if got := events.Take(); names(got) != "sys_monitor_disabled ERROR" || !strings.Contains(got[0].Reason, "malformed, primes") {
+			t.Errorf("malformed ones: got %+v", got)
+		}
 	})
 }
 
