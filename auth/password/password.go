@@ -58,6 +58,8 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/crypto/bcrypt"
+
+	"github.com/sallyport/sallyport/internal/pepper"
 )
 
 var (
@@ -242,12 +244,12 @@ func New(cfg Config) (*Hasher, error) {
 		return nil, err
 	}
 
-	if err := checkPeppers(cfg.Peppers); err != nil {
-		return nil, err
+	if err := pepper.Check(cfg.Peppers); err != nil {
+		return nil, fmt.Errorf("password: Config.Peppers%w", err)
 	}
 
 	h := &Hasher{
-		limits:    limits{memory: maxMemory, iterations: maxIterations, bcryptCost: maxCost, peppers: clonePeppers(cfg.Peppers)},
+		limits:    limits{memory: maxMemory, iterations: maxIterations, bcryptCost: maxCost, peppers: pepper.Clone(cfg.Peppers)},
 		maxLength: maxLength,
 		bound:     newBound(maxConcurrent, maxQueue, maxWait),
 	}

@@ -1,89 +1,33 @@
 package password
 
 import (
-	"crypto/hmac"
-	"crypto/sha256"
 	"encoding/base64"
-	"errors"
-	"fmt"
-	"io"
-	"log/slog"
 	"math"
-	"slices"
 	"strings"
 
-	"github.com/sallyport/sallyport/internal/grammar"
+	"github.com/sallyport/sallyport/internal/pepper"
 )
 
-const (
-	pepperPrefix = "$hmac-sha256$"
+const pepperPrefix = "$hmac-sha256$"
 
-	minPepper   = 32 // bytes
-	maxPepperID = 32
-)
-
-// A Pepper is a secret that hashes depend on and that is not in the store, so
-// that who steals the store alone can't guess even one password. It must be kept
-// as well as the store is: without it no password verifies any more.
+// A Pepper is a secret key that hashes depend on and that is not in the store, so
+// that who steals the store alone can't guess even one password. It has an ID, of 1
+// to 32 letters, digits, '.', '_' and '-', which names it in each hash, and a Key, of
+// at least 32 bytes from crypto/rand, which is used for nothing else. The key must be
+// kept as well as the store is: without it no password verifies any more. No form of
+// a Pepper shows it.
 //
 // With a pepper, what is hashed is the base64 of the HMAC-SHA-256 of the password
 // under Key, and the hash stands behind the name of the key:
 //
 //	$hmac-sha256$keyid=2026$argon2id$v=19$m=19456,t=2,p=1$<salt>$<tag>
-type Pepper struct {
-	ID  string // names the key in each hash: 1 to 32 letters, digits, '.', '_' and '-'
-	Key []byte // at least 32 bytes from crypto/rand, used for nothing else
-}
+type Pepper = pepper.Pepper
 
-// String returns the ID alone.
-func (p Pepper) String() string { return "password.Pepper(" + p.ID + ")" }
-
-// GoString is String.
-func (p Pepper) GoString() string { return p.String() }
-
-// Format writes String whatever the verb, so that no key gets into a log.
-func (p Pepper) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, p.String()) }
-
-// LogValue is String.
-func (p Pepper) LogValue() slog.Value { return slog.StringValue(p.String()) }
-
-// MarshalJSON refuses: a key does not belong into a document.
-func (p Pepper) MarshalJSON() ([]byte, error) {
-	return nil, errors.New("password: a Pepper is not written as JSON")
-}
-
-func checkPeppers(peppers []Pepper) error {
-	for i, p := range peppers {
-		switch {
-		case p.ID == "" || len(p.ID) > maxPepperID || strings.IndexFunc(p.ID, notInID) >= 0:
-			return fmt.Errorf("password: Config.Peppers[%d].ID is not of 1 to %d letters, digits, '.', '_' and '-'", i, maxPepperID)
-		case len(p.Key) < minPepper:
-			return fmt.Errorf("password: Config.Peppers[%d].Key has %d bytes, needs at least %d", i, len(p.Key), minPepper)
-		case slices.ContainsFunc(peppers[:i], func(q Pepper) bool { return q.ID == p.ID }):
-			return fmt.Errorf("password: Config.Peppers[%d].ID %q is taken", i, p.ID)
-		}
-	}
-	return nil
-}
-
-func clonePeppers(peppers []Pepper) []Pepper {
-	peppers = slices.Clone(peppers)
-	for i := range peppers {
-		peppers[i].Key = slices.Clone(peppers[i].Key)
-	}
-	return peppers
-}
-
-func notInID(r rune) bool {
-	return r > '~' || !grammar.IsAlphanumeric(byte(r)) && !strings.ContainsRune("._-", r)
-}
-
-// apply returns what is hashed in place of password: 43 characters, none of them
+// season returns what is hashed in place of password: 43 characters, none of them
 // NUL, so that any algorithm reads all of it.
-func (p Pepper) apply(password string) string {
-	mac := hmac.New(sha256.New, p.Key)
-	_, _ = io.WriteString(mac, password)
-	return base64.RawStdEncoding.EncodeToString(mac.Sum(nil))
+func season(p Pepper, password string) string {
+	sum := p.Sum([]byte(password))
+	return base64.RawStdEncoding.EncodeToString(sum[:])
 }
 
 // A pepperedMaker makes hashes that depend on a pepper.
@@ -93,7 +37,7 @@ type pepperedMaker struct {
 }
 
 func (m pepperedMaker) hash(password string) (storedHash, error) {
-	h, err := m.maker.hash(m.pepper.apply(password))
+	h, err := m.maker.hash(season(m.pepper, password))
 	return pepperedHash{h, m.pepper}, err
 }
 
@@ -113,7 +57,7 @@ type pepperedHash struct {
 }
 
 func (h pepperedHash) matches(password string) (bool, error) {
-	return h.storedHash.matches(h.pepper.apply(password))
+	return h.storedHash.matches(season(h.pepper, password))
 }
 
 func (h pepperedHash) maxLength() int { return math.MaxInt }
@@ -134,13 +78,13 @@ func (l limits) parsePeppered(encoded string) (storedHash, error) {
 	if !ok {
 		return nil, malformed("pepper without a hash")
 	}
-	i := slices.IndexFunc(l.peppers, func(p Pepper) bool { return p.ID == id })
-	if i < 0 {
+	p := pepper.Find(l.peppers, id)
+	if p == nil {
 		return nil, malformed("its pepper is not among Config.Peppers")
 	}
 	h, err := l.parsePlain(rest[len(id):])
 	if err != nil {
 		return nil, err
 	}
-	return pepperedHash{h, l.peppers[i]}, nil
+	return pepperedHash{h, *p}, nil
 }
