@@ -17,7 +17,8 @@
 //	sk_5n8t3qzkf0w7rm2d_0hx4c9vz61tq8ybm3kfd7wne5gsj2arp01vjt9e
 //	-- ---------------- --------------------------------=======
 //
-// The prefix tells people and secret scanners what they found. The id is 80
+// The prefix tells people and secret scanners what they found; an environment may
+// stand behind it, as in sk_live_…. The id is 80
 // random bits; it is public, and stands in logs. The secret is 160 random bits
 // from crypto/rand. The last seven characters are the CRC-32 (IEEE) of all
 // before them, so a mistyped key, and text that only looks like one, is told
@@ -28,7 +29,7 @@
 // A secret scanner finds keys with this regular expression, and confirms them
 // with [KeyID]:
 //
-//	\b[a-z0-9]{2,16}_[0-9a-hjkmnp-tv-z]{16}_[0-9a-hjkmnp-tv-z]{39}\b
+//	\b[a-z0-9]{2,16}(_[a-z0-9]{2,16})?_[0-9a-hjkmnp-tv-z]{16}_[0-9a-hjkmnp-tv-z]{39}\b
 //
 // Keys of another form can't be used, and Mint takes no secret from outside, so
 // nobody gets to choose a short one. With 160 random bits a fast, unsalted hash
@@ -37,19 +38,24 @@
 // # Verification
 //
 // The store is asked for every request, so a revoked key fails at once (ASVS
-// 6.5.6). Keys that are unknown, wrong, expired, revoked or disabled get the
-// same answer, after the same work; the audit event has the reason and the id.
+// 6.5.6); with [Config].CacheFor, within that time. Keys that are unknown, wrong,
+// expired, revoked, disabled or sent from outside their networks get the same
+// answer, after the same work; the audit event has the reason and the id.
+//
+// When a key was used last is noted behind the request's back, once a minute at
+// most, if the store is a [Manager].
 //
 // # Rotation
 //
-// To replace a key without an outage, mint a second one for the same owner, and
-// give [Manager].Revoke the time at which the first is to end.
+// To replace a key without an outage, [Rotate] mints a second one with the rights
+// of the first, which goes on for as long as its owner needs.
 package apikey
 
 import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"strings"
@@ -59,6 +65,7 @@ import (
 	httperr "github.com/sallyport/sallyport/errors"
 	"github.com/sallyport/sallyport/internal/grammar"
 	"github.com/sallyport/sallyport/internal/isnil"
+	"github.com/sallyport/sallyport/internal/pepper"
 	"github.com/sallyport/sallyport/internal/quoted"
 	"github.com/sallyport/sallyport/internal/scope"
 )
@@ -81,6 +88,26 @@ type Config struct {
 	// same memory of failures. Keys of the wrong form or checksum are not counted.
 	Lockout auth.Lockout
 
+	// Environment, if set, is the only one whose keys are taken. Others, and keys
+	// without one, are refused before the store or the Lockout is asked.
+	Environment string
+
+	// Peppers are the keys that hashes in the store may depend on, in any order: see
+	// MintConfig.Pepper. A hash under another can't be checked, which is a fault of
+	// the service.
+	Peppers []Pepper
+
+	// CacheFor is how long a key that was found good need not be looked up again, at
+	// most 10 seconds. That is how long a key goes on after it was revoked, its owner
+	// disabled or its rights changed, and how long good keys go on while the store
+	// is out of reach. The default, 0, asks the store for each request. Only keys
+	// that were good are kept, 10,000 at most, and never their text.
+	CacheFor time.Duration
+
+	// Logger is told when LastUsed can't be written, once until it can be again. The
+	// default is slog.Default().
+	Logger *slog.Logger
+
 	// InsecureQueryParameter also takes the key from the query parameter of this
 	// name. Leave it empty: a URL gets into the logs of every proxy and server on
 	// the way, into browser histories and Referer fields, and into whatever users
@@ -97,12 +124,17 @@ type Config struct {
 // An Authenticator verifies API keys. It implements auth.Authenticator and is
 // safe for concurrent use.
 type Authenticator struct {
-	store     Store
-	lockout   auth.Lockout
-	header    string // as Config spells it
-	canonical string // as the keys of an http.Header are spelled
-	parameter string
-	challenge string
+	store       Store
+	lockout     auth.Lockout
+	header      string // as Config spells it
+	canonical   string // as the keys of an http.Header are spelled
+	parameter   string
+	challenge   string
+	environment string
+	peppers     []Pepper
+	nobody      string   // a well-formed hash that no key is known to have
+	known       *cache   // nil keeps nothing
+	usage       *touches // nil if the store does not keep it
 }
 
 var _ auth.Authenticator = (*Authenticator)(nil)
@@ -112,7 +144,9 @@ const scheme = "ApiKey"
 
 // New returns an Authenticator. It returns an error that names the field if cfg
 // has no Store, a Header that is no field name or has another meaning, a Realm
-// that is not printable ASCII, or an InsecureQueryParameter of other characters.
+// that is not printable ASCII, an Environment or an InsecureQueryParameter of other
+// characters, Peppers without an ID, of one ID or with a short Key, or a CacheFor out
+// of its range.
 func New(cfg Config) (*Authenticator, error) {
 	if cfg.Header == "" {
 		cfg.Header = "X-API-Key"
@@ -130,23 +164,35 @@ func New(cfg Config) (*Authenticator, error) {
 		return nil, fmt.Errorf("apikey: Config.Header %q has a meaning of its own; use X-API-Key or the like", cfg.Header)
 	case !quoted.Valid(cfg.Realm):
 		return nil, errors.New("apikey: Config.Realm is not printable ASCII")
+	case cfg.Environment != "" && !validPart(cfg.Environment):
+		return nil, fmt.Errorf("apikey: Config.Environment %q is not 2 to 16 of a-z and 0-9", cfg.Environment)
+	case cfg.CacheFor < 0 || cfg.CacheFor > maxCacheFor:
+		return nil, fmt.Errorf("apikey: Config.CacheFor is %v, must be from 0 to %v", cfg.CacheFor, maxCacheFor)
 	case !plainParameter(cfg.InsecureQueryParameter):
 		return nil, fmt.Errorf("apikey: Config.InsecureQueryParameter %q is not of at most 64 letters, digits, '_', '-' and '.'", cfg.InsecureQueryParameter)
 	}
+	if err := pepper.Check(cfg.Peppers); err != nil {
+		return nil, fmt.Errorf("apikey: Config.Peppers%w", err)
+	}
 	return &Authenticator{
-		store:     cfg.Store,
-		lockout:   cfg.Lockout,
-		header:    cfg.Header,
-		canonical: name,
-		parameter: cfg.InsecureQueryParameter,
-		challenge: scheme + " realm=" + quoted.String(cfg.Realm) + `, in="header", name=` + quoted.String(cfg.Header),
+		store:       cfg.Store,
+		lockout:     cfg.Lockout,
+		header:      cfg.Header,
+		canonical:   name,
+		parameter:   cfg.InsecureQueryParameter,
+		environment: cfg.Environment,
+		peppers:     pepper.Clone(cfg.Peppers),
+		nobody:      nobody(cfg.Peppers),
+		known:       newCache(cfg.CacheFor),
+		usage:       newTouches(cfg.Store, cfg.Logger),
+		challenge:   scheme + " realm=" + quoted.String(cfg.Realm) + `, in="header", name=` + quoted.String(cfg.Header),
 	}, nil
 }
 
 // Authenticate returns the identity of the owner of r's key: Subject, Scopes and
 // Roles are those of the [Record], Scheme is "ApiKey", Expires is when the key
-// ends. ClientID is the key's id, so that every audit event of the request, and
-// a limit by client, tells the keys of one owner apart.
+// ends, or will have been revoked. ClientID is the key's id, so that every audit
+// event of the request, and a limit by client, tells the keys of one owner apart.
 //
 // It returns an error that wraps auth.ErrNoCredentials if r has no key,
 // auth.ErrInvalid if the key is not valid, a *errors.Problem with status 400 if r
@@ -161,14 +207,38 @@ func (a *Authenticator) Authenticate(r *http.Request) (*auth.Identity, error) {
 	if err != nil {
 		return nil, err
 	}
+	if a.environment != "" && k.environment != a.environment {
+		return nil, errEnvironment
+	}
+	now := time.Now()
+	if rec := a.known.get(k, now); rec != nil {
+		// What was found good a moment ago is asked again for all that depends on
+		// the request and the time.
+		if err := rec.usable(r, now); err != nil {
+			return nil, err
+		}
+		return a.admit(k, rec, now), nil
+	}
 	var rec Record
-	if err := a.verify(r, k, &rec); err != nil {
+	if err := a.verify(r, k, &rec, now); err != nil {
 		return nil, err
 	}
-	id := &auth.Identity{Subject: rec.Subject, Scheme: scheme, ClientID: k.id, Expires: rec.Expires}
-	id.Scopes, id.Roles = clonePair(rec.Scopes, rec.Roles)
-	return id, nil
+	a.known.add(k, &rec, now)
+	return a.admit(k, &rec, now), nil
 }
+
+// admit returns the identity of a key that is good.
+func (a *Authenticator) admit(k key, rec *Record, now time.Time) *auth.Identity {
+	a.usage.note(k.id, now)
+	id := &auth.Identity{Subject: rec.Subject, Scheme: scheme, ClientID: k.id, Expires: rec.ends()}
+	id.Scopes, id.Roles = clonePair(rec.Scopes, rec.Roles)
+	return id
+}
+
+// Forget makes the next request with the key of this id ask the store, whatever
+// CacheFor says. A service that has just revoked a key calls it, on each machine that
+// it can reach.
+func (a *Authenticator) Forget(id string) { a.known.drop(id) }
 
 // Challenge adds a WWW-Authenticate field with the scheme "ApiKey", the realm,
 // and where the key belongs. No such scheme is registered with IANA; the form
@@ -232,9 +302,9 @@ func (a *Authenticator) query(r *http.Request) ([]string, error) {
 
 // verify fills in the record of k if k is right and may be used, after the
 // Lockout, if there is one, has counted the attempt.
-func (a *Authenticator) verify(r *http.Request, k key, rec *Record) error {
+func (a *Authenticator) verify(r *http.Request, k key, rec *Record, now time.Time) error {
 	if a.lockout == nil {
-		return a.check(r, k, rec)
+		return a.check(r, k, rec, now)
 	}
 	attempt, err := a.lockout.Attempt(r.Context(), "key:"+k.id, scope.ClientAddr(r))
 	if err == nil && attempt == nil {
@@ -249,7 +319,7 @@ func (a *Authenticator) verify(r *http.Request, k key, rec *Record) error {
 			attempt.Undecided()
 		}
 	}()
-	err = a.check(r, k, rec)
+	err = a.check(r, k, rec, now)
 	if err != nil && !errors.Is(err, auth.ErrInvalid) {
 		return err
 	}
@@ -268,7 +338,7 @@ func (a *Authenticator) verify(r *http.Request, k key, rec *Record) error {
 // check asks the store for k and compares. An id that the store doesn't know is
 // hashed and compared as well, with a digest that no key has, and what that
 // yields is not looked at.
-func (a *Authenticator) check(r *http.Request, k key, rec *Record) error {
+func (a *Authenticator) check(r *http.Request, k key, rec *Record, now time.Time) error {
 	var err error
 	*rec, err = a.store.Key(r.Context(), k.id)
 	found := err == nil
@@ -277,9 +347,9 @@ func (a *Authenticator) check(r *http.Request, k key, rec *Record) error {
 	}
 	hash := rec.Hash
 	if !found || hash == "" {
-		hash = nobody
+		hash = a.nobody
 	}
-	match, err := k.matches(hash)
+	match, err := k.matches(hash, a.peppers)
 	switch {
 	case !found:
 		return &refusal{k.id, "is unknown"}
@@ -292,16 +362,22 @@ func (a *Authenticator) check(r *http.Request, k key, rec *Record) error {
 	case !match:
 		return &refusal{k.id, "came with a wrong secret"}
 	}
-	now := time.Now()
+	return rec.usable(r, now)
+}
+
+// usable returns why a key that is right may not be used for r, or nil.
+func (r *Record) usable(req *http.Request, now time.Time) error {
 	switch {
-	case !rec.Revoked.IsZero() && !rec.Revoked.After(now):
-		return &refusal{k.id, "was revoked"}
-	case !rec.Expires.IsZero() && !now.Before(rec.Expires):
-		return &refusal{k.id, "has expired"}
-	case rec.Disabled:
-		return &refusal{k.id, "has a disabled owner"}
-	case rec.Subject == "":
-		return &refusal{k.id, "has no owner"}
+	case !r.Revoked.IsZero() && !r.Revoked.After(now):
+		return &refusal{r.ID, "was revoked"}
+	case !r.Expires.IsZero() && !now.Before(r.Expires):
+		return &refusal{r.ID, "has expired"}
+	case r.Disabled:
+		return &refusal{r.ID, "has a disabled owner"}
+	case r.Subject == "":
+		return &refusal{r.ID, "has no owner"}
+	case !r.allows(scope.ClientAddr(req)):
+		return &refusal{r.ID, "came from outside its networks"}
 	}
 	return nil
 }

@@ -242,6 +242,7 @@ func TestRefusalsLookAlike(t *testing.T) {
 		{"disabled", change(func(r *apikey.Record) { r.Disabled = true }), "has a disabled owner"},
 		{"no owner", change(func(r *apikey.Record) { r.Subject = "" }), "has no owner"},
 		{"no hash", change(func(r *apikey.Record) { r.Hash = "" }), "has no hash"},
+		{"another network", change(func(r *apikey.Record) { r.Networks = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")} }), "came from outside its networks"},
 		{"malformed", func(*testing.T) (string, apikey.Record) { return "hunter2", apikey.Record{} }, "is malformed"},
 		{"empty", func(*testing.T) (string, apikey.Record) { return "", apikey.Record{} }, "is malformed"},
 		{"mistyped", func(t *testing.T) (string, apikey.Record) {

@@ -8,10 +8,13 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/sallyport/sallyport/auth"
+	"github.com/sallyport/sallyport/internal/pepper"
 )
 
 // MintConfig says what kind of key to make, and for whom. Only Subject is
@@ -20,6 +23,13 @@ type MintConfig struct {
 	// Prefix begins the key: 2 to 16 characters of a-z and 0-9. The default is
 	// "sk". One that is the service's own makes leaked keys easy to find.
 	Prefix string
+
+	// Environment says where the key is for, "live" or "test": as many characters
+	// of the same ones. It stands behind the prefix, "sk_live_…", so that a key
+	// which got into the wrong place is seen at a glance, and refused by an
+	// Authenticator of another environment without a look into the store. The
+	// default is none.
+	Environment string
 
 	// Subject is the owner, the Subject of the identities that the key gives.
 	Subject string
@@ -31,6 +41,9 @@ type MintConfig struct {
 	// for one.
 	Scopes, Roles []string
 
+	// Networks are where the key may be used from. None: from anywhere.
+	Networks []netip.Prefix
+
 	// Lifetime is how long the key is valid, rounded up so that it ends with a
 	// second. The default is 365 days.
 	Lifetime time.Duration
@@ -38,22 +51,37 @@ type MintConfig struct {
 	// NeverExpires makes a key that is valid until it is revoked. A key that was
 	// lost and forgotten then stays dangerous for good.
 	NeverExpires bool
+
+	// Pepper, if it has an ID, is a secret key outside of the store under which the
+	// key is hashed. The Authenticator needs it in Config.Peppers. Keys are random,
+	// so that a stolen store does not give them away without it either; with it,
+	// who can write to the store can't make up keys.
+	Pepper Pepper
 }
+
+// A Pepper is a secret key that hashes depend on and that is not in the store. It has
+// an ID, of 1 to 32 letters, digits, '.', '_' and '-', which names it in each hash, and
+// a Key, of at least 32 bytes from crypto/rand, which is used for nothing else. No form
+// of a Pepper shows the key.
+type Pepper = pepper.Pepper
 
 // Mint makes a new key. It returns the key itself, which goes to the owner and
 // is not kept, and the record, which goes to the store and from which the key
 // can't be found out.
 //
-// It returns an error that names the field if cfg has a malformed Prefix, no
-// Subject, a Scope that is not a scope-token (RFC 6749, section 3.3), an empty
-// Role, or a Lifetime that is negative or contradicts NeverExpires.
+// It returns an error that names the field if cfg has a malformed Prefix or
+// Environment, no Subject, a Scope that is not a scope-token (RFC 6749, section 3.3),
+// an empty Role, a network that is not valid, a Lifetime that is negative or
+// contradicts NeverExpires, or a Pepper with an ID or a Key that is not one.
 func Mint(cfg MintConfig) (plain string, record Record, err error) {
 	if cfg.Prefix == "" {
 		cfg.Prefix = "sk"
 	}
 	switch {
-	case !validPrefix(cfg.Prefix):
+	case !validPart(cfg.Prefix):
 		return "", Record{}, fmt.Errorf("apikey: MintConfig.Prefix %q is not 2 to 16 of a-z and 0-9", cfg.Prefix)
+	case cfg.Environment != "" && !validPart(cfg.Environment):
+		return "", Record{}, fmt.Errorf("apikey: MintConfig.Environment %q is not 2 to 16 of a-z and 0-9", cfg.Environment)
 	case cfg.Lifetime < 0:
 		return "", Record{}, errors.New("apikey: MintConfig.Lifetime is negative")
 	case cfg.Lifetime > 0 && cfg.NeverExpires:
@@ -61,14 +89,21 @@ func Mint(cfg MintConfig) (plain string, record Record, err error) {
 	case cfg.Lifetime == 0:
 		cfg.Lifetime = 365 * 24 * time.Hour
 	}
+	if cfg.Environment != "" {
+		cfg.Prefix += "_" + cfg.Environment
+	}
 	k := key{id: random(idLen)}
 	k.text = []byte(cfg.Prefix + "_" + k.id + "_" + random(secretLen))
-	digest := k.digest()
+	hash, err := k.hash(cfg.Pepper)
+	if err != nil {
+		return "", Record{}, err
+	}
 
 	now := time.Now().UTC()
 	record = Record{
 		ID:      k.id,
-		Hash:    hashTag + hex.EncodeToString(digest[:]),
+		Hash:    hash,
+		Prefix:  cfg.Prefix,
 		Subject: cfg.Subject,
 		Name:    cfg.Name,
 		Created: now.Truncate(time.Second), // what every database keeps
@@ -77,6 +112,7 @@ func Mint(cfg MintConfig) (plain string, record Record, err error) {
 		record.Expires = now.Add(cfg.Lifetime).Add(time.Second - 1).Truncate(time.Second)
 	}
 	record.Scopes, record.Roles = clonePair(cfg.Scopes, cfg.Roles)
+	record.Networks = slices.Clone(cfg.Networks)
 	if err := record.Validate(); err != nil {
 		return "", Record{}, err
 	}
@@ -94,13 +130,13 @@ func KeyID(plain string) (string, error) {
 
 // The lengths of the parts of a key, in characters of five bits.
 const (
-	minPrefix   = 2
-	maxPrefix   = 16
+	minPart     = 2 // of the prefix, and of the environment
+	maxPart     = 16
 	idLen       = 16 // 80 bits
 	secretLen   = 32 // 160 bits
 	checksumLen = 7  // 32 bits, and three that are zero
 
-	fixedLen = 1 + idLen + 1 + secretLen + checksumLen // all but the prefix
+	fixedLen = 1 + idLen + 1 + secretLen + checksumLen // all but prefix and environment
 )
 
 // alphabet is Crockford's, in the one case that we take. A store that compares
@@ -109,27 +145,31 @@ const alphabet = "0123456789abcdefghjkmnpqrstvwxyz"
 
 // A key is one whose form and checksum are right.
 type key struct {
-	id   string
-	text []byte // all but the checksum, which says nothing more
+	id          string
+	environment string
+	text        []byte // all but the checksum, which says nothing more
 }
 
 var (
-	errMalformed = fmt.Errorf("%w: the API key is malformed", auth.ErrInvalid)
-	errChecksum  = fmt.Errorf("%w: the checksum of the API key is wrong", auth.ErrInvalid)
+	errMalformed   = fmt.Errorf("%w: the API key is malformed", auth.ErrInvalid)
+	errEnvironment = fmt.Errorf("%w: the API key is of another environment", auth.ErrInvalid)
+	errChecksum    = fmt.Errorf("%w: the checksum of the API key is wrong", auth.ErrInvalid)
 )
 
 // parse reads a key. It takes exactly what String writes.
 func parse(plain string) (key, error) {
 	n := len(plain) - fixedLen
-	if n < minPrefix || n > maxPrefix {
+	if n < minPart || n > maxPart+1+maxPart {
 		return key{}, errMalformed
 	}
 	prefix, rest := plain[:n], plain[n:]
+	prefix, environment, hasEnvironment := strings.Cut(prefix, "_")
 	id, secret := rest[1:1+idLen], rest[1+idLen+1:][:secretLen]
-	if rest[0] != '_' || rest[1+idLen] != '_' || !validPrefix(prefix) || !inAlphabet(id) || !inAlphabet(secret) {
+	if rest[0] != '_' || rest[1+idLen] != '_' || !validPart(prefix) ||
+		hasEnvironment && !validPart(environment) || !inAlphabet(id) || !inAlphabet(secret) {
 		return key{}, errMalformed
 	}
-	k := key{id: id, text: []byte(plain[:len(plain)-checksumLen])}
+	k := key{id: id, environment: environment, text: []byte(plain[:len(plain)-checksumLen])}
 	if sum := k.checksum(); string(sum[:]) != plain[len(plain)-checksumLen:] {
 		return key{}, errChecksum
 	}
@@ -151,13 +191,32 @@ func (k key) checksum() (c [checksumLen]byte) {
 	return c
 }
 
-func (k key) digest() [sha256.Size]byte { return sha256.Sum256(k.text) }
+// hash returns what is stored of k, under the pepper if that has an ID.
+func (k key) hash(p Pepper) (string, error) {
+	if p.ID == "" && p.Key == nil {
+		digest := sha256.Sum256(k.text)
+		return plainTag + hex.EncodeToString(digest[:]), nil
+	}
+	if err := pepper.Check([]Pepper{p}); err != nil {
+		return "", fmt.Errorf("apikey: MintConfig.Pepper%s", strings.TrimPrefix(err.Error(), "[0]"))
+	}
+	digest := p.Sum(k.text)
+	return pepperTag + p.ID + ":" + hex.EncodeToString(digest[:]), nil
+}
 
 // matches reports whether hash is that of k, in a time that doesn't depend on
-// where they differ. It returns an error if hash is not of a form that is known.
-func (k key) matches(hash string) (bool, error) {
-	digest := k.digest()
-	want, err := readHash(hash)
+// where they differ. It returns an error if hash is not of a form that is known, or
+// was made under a pepper that is not.
+func (k key) matches(hash string, peppers []Pepper) (bool, error) {
+	want, id, err := readHash(hash)
+	digest := sha256.Sum256(k.text)
+	if id != "" && err == nil {
+		p := pepper.Find(peppers, id)
+		if p == nil {
+			return false, errPepper
+		}
+		digest = p.Sum(k.text)
+	}
 	match := subtle.ConstantTimeCompare(digest[:], want[:]) == 1
 	return match && err == nil, err
 }
@@ -172,13 +231,14 @@ func random(n int) string {
 	return string(b)
 }
 
-func validPrefix(s string) bool {
+// validPart reports whether s can be a prefix or an environment.
+func validPart(s string) bool {
 	for i := range len(s) {
 		if c := s[i]; (c < 'a' || c > 'z') && (c < '0' || c > '9') {
 			return false
 		}
 	}
-	return len(s) >= minPrefix && len(s) <= maxPrefix
+	return len(s) >= minPart && len(s) <= maxPart
 }
 
 // inAlphabet reports whether s is of the alphabet, with a bit for each character.
@@ -199,23 +259,42 @@ func inAlphabet(s string) bool {
 	return true
 }
 
-// hashTag begins a hash that we know. It names the algorithm, so that another
-// can be told apart from it.
-const hashTag = "sha256:"
+// What a hash begins with names the algorithm.
+const (
+	plainTag  = "sha256:"
+	pepperTag = "hmac-sha256:" // and the ID of the pepper
+)
 
-// nobody is a well-formed hash that no key is known to have.
-const nobody = hashTag + "0000000000000000000000000000000000000000000000000000000000000000"
+// nobody returns a well-formed hash that no key is known to have, and that is as much
+// work to compare as others are.
+func nobody(peppers []Pepper) string {
+	tag := plainTag
+	if len(peppers) > 0 {
+		tag = pepperTag + peppers[0].ID + ":"
+	}
+	return tag + strings.Repeat("0", hex.EncodedLen(sha256.Size))
+}
 
-var errHash = errors.New("the hash is not \"sha256:\" and 64 hexadecimal digits")
+var (
+	errHash   = errors.New("the hash is neither \"sha256:\" nor \"hmac-sha256:\", a pepper's ID and ':', and then 64 hexadecimal digits")
+	errPepper = errors.New("the pepper of the hash is not among Config.Peppers")
+)
 
-// readHash returns the digest in hash.
-func readHash(hash string) (digest [sha256.Size]byte, err error) {
-	digits, ok := strings.CutPrefix(hash, hashTag)
+// readHash returns the digest in hash, and the ID of its pepper if it has one.
+func readHash(hash string) (digest [sha256.Size]byte, id string, err error) {
+	digits, ok := strings.CutPrefix(hash, plainTag)
+	if !ok {
+		var named bool
+		if digits, named = strings.CutPrefix(hash, pepperTag); named {
+			id, digits, ok = strings.Cut(digits, ":")
+			ok = ok && pepper.ValidID(id)
+		}
+	}
 	if !ok || len(digits) != hex.EncodedLen(len(digest)) {
-		return digest, errHash
+		return digest, "", errHash
 	}
 	if _, err := hex.Decode(digest[:], []byte(digits)); err != nil {
-		return digest, errHash
+		return digest, "", errHash
 	}
-	return digest, nil
+	return digest, id, nil
 }

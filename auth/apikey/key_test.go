@@ -1,9 +1,11 @@
 package apikey_test
 
 import (
+	"cmp"
 	"errors"
 	"hash/crc32"
 	"math"
+	"net/netip"
 	"os"
 	"reflect"
 	"regexp"
@@ -24,7 +26,7 @@ func TestMint(t *testing.T) {
 		plain, rec := mint(t, apikey.MintConfig{Prefix: "acme", Subject: "alice", Name: "laptop", Scopes: scopes, Roles: roles, Lifetime: time.Hour})
 		scopes[0], roles[0] = "changed", "changed"
 		want := apikey.Record{
-			ID: plain[5:21], Hash: rec.Hash, Subject: "alice", Name: "laptop", Scopes: []string{"items:read"}, Roles: []string{"editor"},
+			ID: plain[5:21], Hash: rec.Hash, Prefix: "acme", Subject: "alice", Name: "laptop", Scopes: []string{"items:read"}, Roles: []string{"editor"},
 			Created: now.Truncate(time.Second).UTC(), Expires: now.Add(time.Hour + time.Second/2).UTC(),
 		}
 		if !reflect.DeepEqual(rec, want) {
@@ -62,6 +64,17 @@ func TestMintRefuses(t *testing.T) {
 		{"two scopes in one", "Scopes", apikey.MintConfig{Subject: "alice", Scopes: []string{"a b"}}},
 		{"a scope with a quote", "Scopes", apikey.MintConfig{Subject: "alice", Scopes: []string{`a"`}}},
 		{"an empty role", "Roles", apikey.MintConfig{Subject: "alice", Roles: []string{"a", ""}}},
+		{"a short environment", "Environment", apikey.MintConfig{Subject: "alice", Environment: "a"}},
+		{"a long environment", "Environment", apikey.MintConfig{Subject: "alice", Environment: "abcdefgh123456789"}},
+		{"an environment with two parts", "Environment", apikey.MintConfig{Subject: "alice", Environment: "eu_live"}},
+		{"an environment in upper case", "Environment", apikey.MintConfig{Subject: "alice", Environment: "LIVE"}},
+		{"no network", "Networks", apikey.MintConfig{Subject: "alice", Networks: []netip.Prefix{{}}}},
+		{"an address in a network", "Networks", apikey.MintConfig{Subject: "alice", Networks: []netip.Prefix{netip.MustParsePrefix("192.0.2.1/24")}}},
+		{"a mapped network", "Networks", apikey.MintConfig{Subject: "alice", Networks: []netip.Prefix{netip.MustParsePrefix("::ffff:192.0.2.0/120")}}},
+		{"a pepper without an ID", "Pepper.ID", apikey.MintConfig{Subject: "alice", Pepper: apikey.Pepper{Key: make([]byte, 32)}}},
+		{"a pepper with a colon", "Pepper.ID", apikey.MintConfig{Subject: "alice", Pepper: apikey.Pepper{ID: "a:b", Key: make([]byte, 32)}}},
+		{"a pepper without a key", "Pepper.Key", apikey.MintConfig{Subject: "alice", Pepper: apikey.Pepper{ID: "a"}}},
+		{"a pepper with a short key", "Pepper.Key", apikey.MintConfig{Subject: "alice", Pepper: apikey.Pepper{ID: "a", Key: make([]byte, 31)}}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			plain, rec, err := apikey.Mint(tt.cfg)
@@ -131,8 +144,12 @@ func TestPatternOfTheDocumentation(t *testing.T) {
 	}
 	pattern := regexp.MustCompile(string(line[1]))
 	for _, prefix := range []string{"", "sp", "0x", "abcdefgh12345678"} {
-		for range 100 {
-			plain, _ := mint(t, apikey.MintConfig{Subject: "alice", Prefix: prefix})
+		for i := range 100 {
+			environment := ""
+			if i%2 == 1 {
+				environment = cmp.Or(prefix, "live")
+			}
+			plain, _ := mint(t, apikey.MintConfig{Subject: "alice", Prefix: prefix, Environment: environment})
 			for _, text := range []string{plain, "KEY=" + plain, `{"key":"` + plain + `"}`, "curl -H 'X-API-Key: " + plain + "' https://example.com"} {
 				if got := pattern.FindString(text); got != plain {
 					t.Fatalf("got %q in %q, want the key", got, text)

@@ -12,34 +12,47 @@ import (
 // must not match.
 func TestDigestOfNobody(t *testing.T) {
 	k := key{id: random(idLen), text: []byte("sk_x")}
-	if match, err := k.matches(nobody); match || err != nil {
-		t.Errorf("got %v, %v, want a comparison that fails", match, err)
+	for _, peppers := range [][]Pepper{nil, {{ID: "a", Key: make([]byte, 32)}}} {
+		if match, err := k.matches(nobody(peppers), peppers); match || err != nil {
+			t.Errorf("got %v, %v, want a comparison that fails", match, err)
+		}
 	}
 }
 
 func TestMatchesNothingElse(t *testing.T) {
-	plain, rec, err := Mint(MintConfig{Subject: "alice"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	k, err := parse(plain)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if match, err := k.matches(rec.Hash); !match || err != nil {
-		t.Errorf("got %v, %v for its own hash", match, err)
-	}
-	for i := len(hashTag); i < len(rec.Hash); i++ {
-		c := "0"
-		if rec.Hash[i] == '0' {
-			c = "1"
+	peppers := []Pepper{{ID: "a", Key: []byte(strings.Repeat("a", 32))}, {ID: "b", Key: []byte(strings.Repeat("b", 32))}}
+	for tag, p := range map[string]Pepper{"sha256:": {}, "hmac-sha256:b:": peppers[1]} {
+		plain, rec, err := Mint(MintConfig{Subject: "alice", Pepper: p})
+		if err != nil || !strings.HasPrefix(rec.Hash, tag) {
+			t.Fatalf("got %q, %v, want %s…", rec.Hash, err, tag)
 		}
-		if match, err := k.matches(rec.Hash[:i] + c + rec.Hash[i+1:]); match || err != nil {
-			t.Errorf("got %v, %v with digit %d changed", match, err, i)
+		k, err := parse(plain)
+		if err != nil {
+			t.Fatal(err)
 		}
-	}
-	if match, err := k.matches(""); match || err == nil {
-		t.Errorf("got %v, %v for no hash", match, err)
+		if match, err := k.matches(rec.Hash, peppers); !match || err != nil {
+			t.Errorf("got %v, %v for its own hash", match, err)
+		}
+		for i := len(tag); i < len(rec.Hash); i++ {
+			c := "0"
+			if rec.Hash[i] == '0' {
+				c = "1"
+			}
+			if match, err := k.matches(rec.Hash[:i]+c+rec.Hash[i+1:], peppers); match || err != nil {
+				t.Errorf("got %v, %v with digit %d changed", match, err, i)
+			}
+		}
+		// The same digits do not pass for those of another algorithm or pepper.
+		for _, other := range []string{"sha256:", "hmac-sha256:a:", "hmac-sha256:b:"} {
+			if match, err := k.matches(other+rec.Hash[len(tag):], peppers); err != nil || match != (other == tag) {
+				t.Errorf("%s for %s: got %v, %v", other, tag, match, err)
+			}
+		}
+		for _, bad := range []string{"", "hmac-sha256:c:" + rec.Hash[len(tag):], "hmac-sha256::" + rec.Hash[len(tag):], "hmac-sha256:" + rec.Hash[len(tag):]} {
+			if match, err := k.matches(bad, peppers); match || err == nil {
+				t.Errorf("%q: got %v, %v, want an error", bad, match, err)
+			}
+		}
 	}
 }
 

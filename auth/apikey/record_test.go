@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"log/slog"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -29,7 +30,7 @@ func TestRecordForms(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := `{"id":"` + rec.ID + `","subject":"alice","name":"laptop","scopes":["a"],"created":"` + rec.Created.Format(time.RFC3339) + `"}`; string(got) != want {
+	if want := `{"id":"` + rec.ID + `","prefix":"sk","subject":"alice","name":"laptop","scopes":["a"],"created":"` + rec.Created.Format(time.RFC3339) + `"}`; string(got) != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }
@@ -52,6 +53,17 @@ func TestValidate(t *testing.T) {
 		{"a scope with a backslash", "Scopes", func(r *apikey.Record) { r.Scopes = []string{`a\b`} }},
 		{"a scope that is not ASCII", "Scopes", func(r *apikey.Record) { r.Scopes = []string{"ä"} }},
 		{"an empty role", "Roles", func(r *apikey.Record) { r.Roles = []string{""} }},
+		{"no prefix", "", func(r *apikey.Record) { r.Prefix = "" }},
+		{"a prefix and an environment", "", func(r *apikey.Record) { r.Prefix = "sk_live" }},
+		{"three parts", "Prefix", func(r *apikey.Record) { r.Prefix = "sk_live_eu" }},
+		{"an empty environment", "Prefix", func(r *apikey.Record) { r.Prefix = "sk_" }},
+		{"a whole key for a prefix", "Prefix", func(r *apikey.Record) { r.Prefix = "sk_" + r.ID + "_0" }},
+		{"a network", "", func(r *apikey.Record) { r.Networks = []netip.Prefix{netip.MustParsePrefix("::/0")} }},
+		{"no network", "Networks", func(r *apikey.Record) { r.Networks = []netip.Prefix{{}} }},
+		{"an address in a network", "Networks", func(r *apikey.Record) { r.Networks = []netip.Prefix{netip.MustParsePrefix("10.0.0.1/8")} }},
+		{"a mapped network", "Networks", func(r *apikey.Record) { r.Networks = []netip.Prefix{netip.MustParsePrefix("::ffff:0:0/96")} }},
+		{"a peppered hash", "", func(r *apikey.Record) { r.Hash = "hmac-sha256:2026:" + r.Hash[7:] }},
+		{"a peppered hash of nobody's", "Hash", func(r *apikey.Record) { r.Hash = "hmac-sha256:" + r.Hash[7:] }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			_, rec := mint(t, apikey.MintConfig{Subject: "alice"})

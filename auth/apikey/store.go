@@ -41,6 +41,12 @@ type Manager interface {
 	// revoke the key of someone else by mistake.
 	Revoke(ctx context.Context, subject, id string, at time.Time) error
 
+	// Touch notes that the key with this id was used at the time at. In one atomic
+	// step, LastUsed keeps the later of the times. It is called behind a request's
+	// back, once a minute for a key at most. It may return an error that wraps
+	// auth.ErrNotFound, or nil, if there is no such key.
+	Touch(ctx context.Context, id string, at time.Time) error
+
 	// List returns the records of the subject's keys, without their hashes, the
 	// oldest first, and of equally old ones that with the lesser ID. If there are
 	// none, it returns no error. The slices belong to the caller.
@@ -119,6 +125,25 @@ func (m *MemoryStore) Revoke(ctx context.Context, subject, id string, at time.Ti
 	}
 	if rec.Revoked.IsZero() || at.Before(rec.Revoked) {
 		rec.Revoked = at.UTC()
+		m.records[id] = rec
+	}
+	return nil
+}
+
+// Touch moves LastUsed forward, as [Manager] asks. It returns auth.ErrNotFound if
+// there is no such key.
+func (m *MemoryStore) Touch(ctx context.Context, id string, at time.Time) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	rec, ok := m.records[id]
+	if !ok {
+		return auth.ErrNotFound
+	}
+	if at.After(rec.LastUsed) {
+		rec.LastUsed = at.UTC()
 		m.records[id] = rec
 	}
 	return nil

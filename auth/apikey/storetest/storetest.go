@@ -14,6 +14,7 @@ package storetest
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"reflect"
 	"slices"
 	"strings"
@@ -69,6 +70,7 @@ var storeRules = []rule[apikey.Store]{
 	{"found", "all fields come back as they were stored", func(t *testing.T, open Open) {
 		a, b := mint(t, "alice"), mint(t, "bob")
 		b.Expires, b.Scopes, b.Roles, b.Name = time.Time{}, nil, nil, ""
+		b.Networks, b.Prefix, b.LastUsed = nil, "", time.Time{}
 		b.Revoked = b.Created.Add(time.Hour)
 		s := open(t, a, b)
 		same(t, key(t, s, a.ID), a)
@@ -106,10 +108,12 @@ var storeRules = []rule[apikey.Store]{
 		given := clone(a)
 		s := open(t, given)
 		conformance.Spoil(given.Scopes, given.Roles)
+		clear(given.Networks)
 		got := key(t, s, a.ID)
 		_ = append(got.Scopes, "changed")
 		same(t, got, a)
 		conformance.Spoil(got.Scopes, got.Roles)
+		clear(got.Networks)
 		same(t, key(t, s, a.ID), a)
 	}},
 	{"cancelled", "a request that was given up must not look like one with an unknown key", func(t *testing.T, open Open) {
@@ -147,6 +151,7 @@ var managerRules = []rule[apikey.Manager]{
 	{"add", "a key is valid from the moment when Add returns", func(t *testing.T, open openManager) {
 		a, b := mint(t, "alice"), mint(t, "alice")
 		b.Expires, b.Scopes, b.Roles, b.Name = time.Time{}, nil, nil, ""
+		b.Networks, b.Prefix, b.LastUsed = nil, "", time.Time{}
 		b.Revoked = b.Created.Add(time.Hour)
 		m := open(t)
 		for _, r := range []apikey.Record{a, b} {
@@ -161,6 +166,7 @@ var managerRules = []rule[apikey.Manager]{
 		m := open(t)
 		add(t, m, given)
 		conformance.Spoil(given.Scopes, given.Roles)
+		clear(given.Networks)
 		same(t, key(t, m, a.ID), a)
 	}},
 	{"add taken", "a key that exists is never replaced", func(t *testing.T, open openManager) {
@@ -183,6 +189,8 @@ var managerRules = []rule[apikey.Manager]{
 			"a short id":      func(r *apikey.Record) { r.ID = r.ID[1:] },
 			"two scopes":      func(r *apikey.Record) { r.Scopes = []string{"a b"} },
 			"an empty role":   func(r *apikey.Record) { r.Roles = []string{""} },
+			"no network":      func(r *apikey.Record) { r.Networks = []netip.Prefix{{}} },
+			"a long prefix":   func(r *apikey.Record) { r.Prefix = "sk_live_eu" },
 		} {
 			r := mint(t, "alice")
 			edit(&r)
@@ -314,6 +322,47 @@ var managerRules = []rule[apikey.Manager]{
 			same(t, key(t, m, r.ID), r)
 		}
 	}},
+	{"touch", "LastUsed is the later of the times at which the key was used, and nothing else changes", func(t *testing.T, open openManager) {
+		a, b := mint(t, "alice"), mint(t, "alice")
+		a.LastUsed = time.Time{}
+		m := open(t, a, b)
+		at := a.Created.Add(time.Hour)
+		for _, step := range []struct{ at, want time.Time }{
+			{at, at},
+			{at.Add(time.Minute), at.Add(time.Minute)},
+			{at, at.Add(time.Minute)},
+			{at.Add(time.Minute), at.Add(time.Minute)},
+		} {
+			conformance.Need(t, "Touch", m.Touch(t.Context(), a.ID, step.at))
+			a.LastUsed = step.want
+			same(t, key(t, m, a.ID), a)
+		}
+		same(t, key(t, m, b.ID), b)
+		revoke(t, m, "alice", b.ID, time.Time{})
+		b.Revoked = key(t, m, b.ID).Revoked
+		conformance.Need(t, "Touch", m.Touch(t.Context(), b.ID, at.Add(time.Hour)))
+		b.LastUsed = at.Add(time.Hour)
+		same(t, key(t, m, b.ID), b)
+	}},
+	{"touch concurrently", "instances that write at the same time leave the latest time", func(t *testing.T, open openManager) {
+		a := mint(t, "alice")
+		m := open(t, a)
+		const n = 16
+		conformance.Together(n, func(i int) {
+			err := m.Touch(t.Context(), a.ID, a.Created.Add(time.Hour+time.Duration(i)*time.Second))
+			conformance.Holds(t, err == nil, "Touch: %v", err)
+		})
+		a.LastUsed = a.Created.Add(time.Hour + (n-1)*time.Second)
+		same(t, key(t, m, a.ID), a)
+	}},
+	{"touch nothing", "what is not there is not made", func(t *testing.T, open openManager) {
+		a, b := mint(t, "alice"), mint(t, "bob")
+		m := open(t, a)
+		err := m.Touch(t.Context(), b.ID, b.Created)
+		conformance.Holds(t, err == nil || errors.Is(err, auth.ErrNotFound), "Touch of an unknown key: got %v, want nil or auth.ErrNotFound", err)
+		missing(t, m, b.ID, "after Touch of an unknown key, the store")
+		same(t, key(t, m, a.ID), a)
+	}},
 	{"list nothing", "who has no keys gets no error, and nobody's name stands for all", func(t *testing.T, open openManager) {
 		m := open(t, mint(t, "alice"))
 		for _, subject := range []string{"bob", "", "%", "ALICE"} {
@@ -330,6 +379,8 @@ var managerRules = []rule[apikey.Manager]{
 		conformance.Holds(t, err != nil && !errors.Is(err, auth.ErrNotFound),
 			"Revoke with a cancelled context: got %v, want an error that is not auth.ErrNotFound", err)
 		same(t, key(t, m, a.ID), a)
+		conformance.Holds(t, m.Touch(cancelled(t), a.ID, a.LastUsed.Add(time.Hour)) != nil, "Touch with a cancelled context: got no error")
+		same(t, key(t, m, a.ID), a)
 		got, err := m.List(cancelled(t), "alice")
 		conformance.Holds(t, err != nil && len(got) == 0, "List with a cancelled context: got %v, %v, want an error", got, err)
 	}},
@@ -341,13 +392,15 @@ func mint(t *testing.T, subject string) apikey.Record {
 	t.Helper()
 	_, r, err := apikey.Mint(apikey.MintConfig{
 		Subject: subject, Name: "it's a \"näme\"; --", Scopes: []string{"items:read", "items:write,admin"}, Roles: []string{"editor", "röle \x7b}"},
+		Environment: "test", Networks: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::/32"), netip.MustParsePrefix("0.0.0.0/0")},
 	})
 	conformance.Need(t, "Mint", err)
+	r.LastUsed = r.Created.Add(time.Minute)
 	return r
 }
 
 func clone(r apikey.Record) apikey.Record {
-	r.Scopes, r.Roles = slices.Clone(r.Scopes), slices.Clone(r.Roles)
+	r.Scopes, r.Roles, r.Networks = slices.Clone(r.Scopes), slices.Clone(r.Roles), slices.Clone(r.Networks)
 	return r
 }
 
@@ -394,6 +447,8 @@ func same(t *testing.T, got, want apikey.Record) {
 			equal = a.Equal(b.(time.Time)) && a.IsZero() == b.(time.Time).IsZero()
 		case []string:
 			equal = slices.Equal(a, b.([]string))
+		case []netip.Prefix:
+			equal = slices.Equal(a, b.([]netip.Prefix))
 		default:
 			equal = a == b
 		}

@@ -273,6 +273,37 @@ var faults = map[string]fault{
 		}
 		return f
 	}},
+	"the last touch stands": {[]string{"touch"}, func(m apikey.Manager) apikey.Store {
+		return &touched{broken: broken{Manager: m}, at: make(map[string]time.Time)}
+	}},
+	"a touch is forgotten": {[]string{"touch", "touch concurrently"}, func(m apikey.Manager) apikey.Store {
+		return touchFunc(m, func(ctx context.Context, _ string, _ time.Time) error { return ctx.Err() })
+	}},
+	"a touch revokes": {[]string{"touch"}, func(m apikey.Manager) apikey.Store {
+		return touchFunc(m, func(ctx context.Context, id string, at time.Time) error {
+			r, err := m.Key(ctx, id)
+			if err != nil {
+				return err
+			}
+			return cmp.Or(m.Touch(ctx, id, at), m.Revoke(ctx, r.Subject, id, at))
+		})
+	}},
+	"a touch makes a key": {[]string{"touch nothing"}, func(m apikey.Manager) apikey.Store {
+		return touchFunc(m, func(ctx context.Context, id string, at time.Time) error {
+			err := m.Touch(ctx, id, at)
+			if !errors.Is(err, auth.ErrNotFound) {
+				return err
+			}
+			_, r, err := apikey.Mint(apikey.MintConfig{Subject: "alice"})
+			r.ID = id
+			return cmp.Or(err, m.Add(ctx, r))
+		})
+	}},
+	"a touch ignores the context": {[]string{"changes cancelled"}, func(m apikey.Manager) apikey.Store {
+		return touchFunc(m, func(ctx context.Context, id string, at time.Time) error {
+			return m.Touch(context.WithoutCancel(ctx), id, at)
+		})
+	}},
 	"the list has hashes": {[]string{"list"}, func(m apikey.Manager) apikey.Store {
 		f := broken{Manager: m}
 		f.list = func(ctx context.Context, subject string) ([]apikey.Record, error) {
@@ -356,6 +387,18 @@ type broken struct {
 	add    func(context.Context, apikey.Record) error
 	revoke func(context.Context, string, string, time.Time) error
 	list   func(context.Context, string) ([]apikey.Record, error)
+	touch  func(context.Context, string, time.Time) error
+}
+
+func touchFunc(m apikey.Manager, f func(context.Context, string, time.Time) error) apikey.Store {
+	return broken{Manager: m, touch: f}
+}
+
+func (b broken) Touch(ctx context.Context, id string, at time.Time) error {
+	if b.touch != nil {
+		return b.touch(ctx, id, at)
+	}
+	return b.Manager.Touch(ctx, id, at)
 }
 
 func keyFunc(m apikey.Manager, f func(context.Context, string) (apikey.Record, error)) apikey.Store {
@@ -420,6 +463,33 @@ func (o *revoked) Key(ctx context.Context, id string) (apikey.Record, error) {
 	defer o.mu.Unlock()
 	if at, ok := o.at[id]; ok && err == nil {
 		r.Revoked = at
+	}
+	return r, err
+}
+
+// A touched store lets the last touch stand.
+type touched struct {
+	broken
+	mu sync.Mutex
+	at map[string]time.Time
+}
+
+func (o *touched) Touch(ctx context.Context, id string, at time.Time) error {
+	if err := o.broken.Touch(ctx, id, at); err != nil {
+		return err
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.at[id] = at
+	return nil
+}
+
+func (o *touched) Key(ctx context.Context, id string) (apikey.Record, error) {
+	r, err := o.broken.Key(ctx, id)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if at, ok := o.at[id]; ok && err == nil {
+		r.LastUsed = at
 	}
 	return r, err
 }

@@ -1,0 +1,65 @@
+package apikey
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"time"
+
+	"github.com/sallyport/sallyport/internal/recent"
+)
+
+const (
+	maxCacheFor = 10 * time.Second
+	maxCached   = 10_000
+)
+
+// A cache remembers good keys for a while, by their ids.
+type cache struct {
+	period time.Duration
+	m      *recent.Map[string, *cached]
+}
+
+// A cached record never changes.
+type cached struct {
+	digest [sha256.Size]byte // of the whole key
+	record Record
+	until  time.Time
+}
+
+// newCache returns a cache, or nil, which is empty, if there is nothing to keep.
+func newCache(period time.Duration) *cache {
+	if period == 0 {
+		return nil
+	}
+	return &cache{period, recent.New[string, *cached](period, maxCached)}
+}
+
+// get returns the record of k if k was good a moment ago.
+func (c *cache) get(k key, now time.Time) *Record {
+	if c == nil {
+		return nil
+	}
+	e, ok := c.m.Get(k.id, now)
+	if !ok || !now.Before(e.until) {
+		return nil
+	}
+	digest := sha256.Sum256(k.text)
+	if subtle.ConstantTimeCompare(digest[:], e.digest[:]) != 1 {
+		return nil // the store and the Lockout see it
+	}
+	return &e.record
+}
+
+// add keeps the record of k, which is good. now is when the store was about to be
+// asked, so that what it said is not kept longer than period.
+func (c *cache) add(k key, rec *Record, now time.Time) {
+	if c != nil {
+		c.m.Put(k.id, &cached{sha256.Sum256(k.text), *rec, now.Add(c.period)}, now)
+	}
+}
+
+func (c *cache) drop(id string) {
+	if c != nil {
+		c.m.Delete(id)
+	}
+}
