@@ -43,12 +43,11 @@ func (p Policy) String() string {
 // probeInterval is how often a store that failed is asked whether it works.
 const probeInterval = time.Second
 
-// A fallible is a bucket that may fail, and what happens then.
-type fallible struct {
-	name    string
-	remote  Bucket
-	local   Bucket
-	policy  Policy
+// An outage is what is known about a store that may fail: whether it works, and
+// when to ask it again if it does not.
+type outage struct {
+	store   string // what it is, for the events
+	instead string // what holds while it fails
 	timeout time.Duration
 	audit   audit.Recorder
 
@@ -56,54 +55,76 @@ type fallible struct {
 	probeAt atomic.Int64 // when the store may be asked again, since start; 0 while it works
 }
 
-func newFallible(cfg Config, remote, local Bucket) *fallible {
-	return &fallible{
-		name: cfg.Name, remote: remote, local: local,
-		policy: cfg.OnStoreError, timeout: cfg.StoreTimeout, audit: cfg.Audit,
-		start: time.Now(),
-	}
-}
-
-// Take asks the store, or decides by the policy.
-func (f *fallible) Take(ctx context.Context, key string, n int) (Result, error) {
-	at := f.probeAt.Load()
+// ask calls f, which asks the store, and reports whether the store has decided. If
+// it has failed before and is not to be asked yet, f is not called.
+func (o *outage) ask(ctx context.Context, f func(ctx context.Context) error) bool {
+	at := o.probeAt.Load()
 	if at != 0 {
-		now := int64(time.Since(f.start))
+		now := int64(time.Since(o.start))
 		// The winner of the swap asks. It moves the time first, so that a store
 		// which hangs or panics holds up one request a second and no more.
-		if now < at || !f.probeAt.CompareAndSwap(at, now+int64(probeInterval)) {
-			return f.decide(ctx, key, n)
+		if now < at || !o.probeAt.CompareAndSwap(at, now+int64(probeInterval)) {
+			return false
 		}
 	}
 	// A client that goes away must not look like a store that fails, and must not
 	// cost the store its connection. So the decision isn't cancelled with it.
-	asked, cancel := context.WithTimeout(context.WithoutCancel(ctx), f.timeout)
+	asked, cancel := context.WithTimeout(context.WithoutCancel(ctx), o.timeout)
 	returned := false
 	defer func() {
 		cancel()
 		if !returned { // a store that panics has failed too
-			f.probeAt.CompareAndSwap(0, int64(time.Since(f.start)+probeInterval))
+			o.probeAt.CompareAndSwap(0, int64(time.Since(o.start)+probeInterval))
 		}
 	}()
-	res, err := f.remote.Take(asked, key, n)
+	err := f(asked)
 	returned = true
 	if err == nil {
 		err = asked.Err() // too late, from a store that does not keep to ctx
 	}
 	if err == nil {
-		if at != 0 && f.probeAt.Swap(0) != 0 {
-			f.record(ctx, audit.SysMonitorEnabled, slog.LevelInfo, "works again")
+		if at != 0 && o.probeAt.Swap(0) != 0 {
+			o.record(ctx, audit.SysMonitorEnabled, slog.LevelInfo, "works again")
 		}
-		return res, nil
+		return true
 	}
-	if f.probeAt.CompareAndSwap(0, int64(time.Since(f.start)+probeInterval)) {
-		f.record(ctx, audit.SysMonitorDisabled, slog.LevelError, "failed, so "+f.policy.String()+" holds: "+err.Error())
+	if o.probeAt.CompareAndSwap(0, int64(time.Since(o.start)+probeInterval)) {
+		o.record(ctx, audit.SysMonitorDisabled, slog.LevelError, "failed, so "+o.instead+" holds: "+err.Error())
 	}
-	return f.decide(ctx, key, n)
+	return false
 }
 
-// decide applies the policy.
-func (f *fallible) decide(ctx context.Context, key string, n int) (Result, error) {
+func (o *outage) record(ctx context.Context, name string, level slog.Level, what string) {
+	audit.RecordContext(ctx, o.audit, audit.Event{Name: name, Level: level, Reason: "the store of " + o.store + " " + what})
+}
+
+// A fallible is a bucket that may fail, and what happens then.
+type fallible struct {
+	outage
+	remote Bucket
+	local  Bucket
+	policy Policy
+}
+
+func newFallible(cfg Config, remote, local Bucket) *fallible {
+	return &fallible{
+		outage: outage{
+			store: "rate limit " + cfg.Name, instead: cfg.OnStoreError.String(),
+			timeout: cfg.StoreTimeout, audit: cfg.Audit, start: time.Now(),
+		},
+		remote: remote, local: local, policy: cfg.OnStoreError,
+	}
+}
+
+// Take asks the store, or decides by the policy.
+func (f *fallible) Take(ctx context.Context, key string, n int) (Result, error) {
+	var res Result
+	if f.ask(ctx, func(ctx context.Context) (err error) {
+		res, err = f.remote.Take(ctx, key, n)
+		return err
+	}) {
+		return res, nil
+	}
 	switch f.policy {
 	case Local:
 		return f.local.Take(ctx, key, n)
@@ -112,8 +133,4 @@ func (f *fallible) decide(ctx context.Context, key string, n int) (Result, error
 	default:
 		return Result{}, ErrUnavailable
 	}
-}
-
-func (f *fallible) record(ctx context.Context, name string, level slog.Level, what string) {
-	audit.RecordContext(ctx, f.audit, audit.Event{Name: name, Level: level, Reason: "the store of rate limit " + f.name + " " + what})
 }
