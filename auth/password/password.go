@@ -385,6 +385,14 @@ func (h *Hasher) NeedsRehash(encoded string) bool {
 	return err != nil || !h.maker.isMetBy(stored)
 }
 
+// Check returns nil if encoded is a hash that [Hasher.Verify] can use, and an error
+// that wraps [ErrMalformed] and says why not otherwise. Nothing is computed. It is for
+// stores that would rather know at once.
+func (h *Hasher) Check(encoded string) error {
+	_, err := h.limits.parse(encoded)
+	return err
+}
+
 // Stats is what a [Hasher] is doing and has done.
 type Stats struct {
 	Running int    // hashes being computed
