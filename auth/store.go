@@ -47,6 +47,13 @@ type Users interface {
 	SetPasswordHash(ctx context.Context, subject, hash string, ifVersion int64) error
 }
 
+// ReadOnlyUsers are [Users] that keep no new hashes, such as a file that others
+// write. No new hash is computed for them, and SetPasswordHash is not called.
+type ReadOnlyUsers interface {
+	Users
+	ReadOnly()
+}
+
 // A Lockout remembers failed logins and says when to stop trying. Basic, the
 // token endpoint and API keys can share one. It must be safe for concurrent use.
 type Lockout interface {

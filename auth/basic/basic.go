@@ -67,9 +67,48 @@ type Config struct {
 	// guessing. Nil counts nothing: then something else must limit guesses.
 	Lockout auth.Lockout
 
+	// Cache is how passwords that were right are remembered. The zero CacheConfig
+	// remembers them for 30 seconds.
+	Cache CacheConfig
+
 	// Logger is told what needs an operator: hashes that could not be upgraded,
 	// and credentials over plain HTTP. The default is slog.Default().
 	Logger *slog.Logger
+}
+
+// CacheConfig bounds how long a password that was right need not be hashed again. What
+// is kept is its HMAC under a random key of this Authenticator, and never the password.
+// The account is looked up for each request all the same: a changed password, an account
+// that was disabled or removed, and changed roles count at once. What is remembered is
+// not an attempt to the Lockout, so that an attack on an account does not stop a client
+// that is logged in.
+type CacheConfig struct {
+	MaxAge     time.Duration // from 1 second to 5 minutes; 0 means 30 seconds
+	MaxEntries int           // of passwords, up to 1,000,000; 0 means 10,000
+	Disabled   bool          // every request hashes
+}
+
+const (
+	defaultCacheAge, longestCacheAge      = 30 * time.Second, 5 * time.Minute
+	defaultCacheEntries, mostCacheEntries = 10_000, 1_000_000
+)
+
+func (c CacheConfig) memory() (*login.Memory, error) {
+	if c.MaxAge == 0 {
+		c.MaxAge = defaultCacheAge
+	}
+	if c.MaxEntries == 0 {
+		c.MaxEntries = defaultCacheEntries
+	}
+	switch {
+	case c.MaxAge < time.Second || c.MaxAge > longestCacheAge:
+		return nil, errors.New("auth/basic: Config.Cache.MaxAge must be from 1s to 5m")
+	case c.MaxEntries < 1 || c.MaxEntries > mostCacheEntries:
+		return nil, errors.New("auth/basic: Config.Cache.MaxEntries must be from 1 to 1,000,000")
+	case c.Disabled:
+		return nil, nil //nolint:nilnil // a nil Memory remembers nothing
+	}
+	return login.NewMemory(c.MaxAge, c.MaxEntries), nil
 }
 
 // An Authenticator checks Basic credentials. It is an [auth.Authenticator] and
@@ -82,7 +121,8 @@ type Authenticator struct {
 }
 
 // New returns an Authenticator. It returns an error that names the field if
-// Users or Passwords is missing, or Realm is not printable ASCII.
+// Users or Passwords is missing, Realm is not printable ASCII, or a bound of the Cache
+// is out of its range.
 func New(cfg Config) (*Authenticator, error) {
 	switch {
 	case isnil.Value(cfg.Users):
@@ -95,9 +135,13 @@ func New(cfg Config) (*Authenticator, error) {
 	if cfg.Realm == "" {
 		cfg.Realm = "restricted"
 	}
+	memory, err := cfg.Cache.memory()
+	if err != nil {
+		return nil, err
+	}
 	return &Authenticator{
 		challenge: "Basic realm=" + quoted.String(cfg.Realm) + `, charset="UTF-8"`,
-		checker:   login.Checker{Users: cfg.Users, Passwords: cfg.Passwords, Lockout: cfg.Lockout},
+		checker:   login.Checker{Users: cfg.Users, Passwords: cfg.Passwords, Lockout: cfg.Lockout, Memory: memory},
 		logger:    cfg.Logger,
 	}, nil
 }
@@ -113,7 +157,9 @@ func New(cfg Config) (*Authenticator, error) {
 // many passwords are being checked, which is a *errors.Problem with the status
 // 503. None of these counts as a failed login.
 //
-// An audit event tells of each success. Refusals are the door's to record.
+// An audit event tells of each password that was found right; the requests that the
+// cache lets through have none. AuthTime is when the request came. Refusals are the
+// door's to record.
 func (a *Authenticator) Authenticate(r *http.Request) (*auth.Identity, error) {
 	field, err := auth.Credentials(r, "Basic")
 	if err != nil {
@@ -166,6 +212,9 @@ func (a *Authenticator) login(r *http.Request, name, pw string) (auth.User, erro
 		return auth.User{}, fmt.Errorf("auth/basic: %w", err)
 	case v.Refused != "":
 		return auth.User{}, refused(v.Refused, v.User)
+	}
+	if v.Known {
+		return v.User, nil
 	}
 	audit.Record(r, nil, audit.Event{Name: audit.LoginSuccess, Level: slog.LevelInfo, Scheme: "Basic", Subject: v.User.Subject})
 	if v.Rehash {

@@ -1,6 +1,7 @@
 package basic
 
 import (
+	"bytes"
 	"encoding/base64"
 	"fmt"
 	"strings"
@@ -40,10 +41,8 @@ func parse(credentials string) (name, password string, err error) {
 	case !utf8.Valid(decoded):
 		return "", "", malformed("not UTF-8")
 	}
-	for _, c := range decoded {
-		if c < ' ' || c == 0x7f {
-			return "", "", malformed("a control character")
-		}
+	if bytes.IndexFunc(decoded, isControl) >= 0 {
+		return "", "", malformed("a control character")
 	}
 	return name, password, nil
 }
@@ -51,3 +50,7 @@ func parse(credentials string) (name, password string, err error) {
 func malformed(reason string) error {
 	return fmt.Errorf("%w: malformed: %s", auth.ErrInvalid, reason)
 }
+
+// isControl tells the characters that neither a name nor a password has (RFC 7617,
+// section 2).
+func isControl(r rune) bool { return r < ' ' || r == 0x7f }

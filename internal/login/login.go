@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/sallyport/sallyport/auth"
 	"github.com/sallyport/sallyport/auth/password"
@@ -21,25 +22,28 @@ type Checker struct {
 	Users     auth.Users
 	Passwords *password.Hasher
 	Lockout   auth.Lockout
+	Memory    *Memory // nil remembers nothing
 }
 
 // A Verdict is what [Checker.Check] decided.
 type Verdict struct {
 	User    auth.User // the account, as far as there is one
 	Refused string    // why not, for operators; "" if the password is right
-	Rehash  bool      // the stored hash is weaker than new ones are
+	Rehash  bool      // the stored hash is weaker than new ones are, and can be replaced
+	Known   bool      // the password was right a moment ago, and was not hashed again
 }
 
 // Check decides whether name and pw belong to an account that may log in. An
 // unknown name, a wrong password, and an account that has none, is disabled or
-// is locked all cost one hash.
+// is locked all cost one hash. A password that Memory knows costs none, and is no
+// attempt: an attack on the account does not keep out who has logged in already.
 //
 // An error means that it could not tell; the attempt has been given back then.
 // It wraps password.ErrBusy if too many hashes are being computed. An error of a
 // store that looks like an answer, because the store passes on what another
 // service said to it, is kept as text alone.
 func (c *Checker) Check(r *http.Request, name, pw string) (Verdict, error) {
-	ctx := r.Context()
+	ctx, now := r.Context(), time.Now()
 	user, err := c.Users.User(ctx, name)
 	unknown := errors.Is(err, auth.ErrNotFound)
 	switch {
@@ -47,6 +51,10 @@ func (c *Checker) Check(r *http.Request, name, pw string) (Verdict, error) {
 		user = auth.User{} // whatever the store returned with the error
 	case err != nil:
 		return Verdict{}, undecided("the user store failed", err)
+	}
+
+	if !user.Disabled && c.Memory.knows(&user, pw, now) {
+		return Verdict{User: user, Known: true}, nil
 	}
 
 	attempt, err := c.attempt(r, user, name)
@@ -83,8 +91,10 @@ func (c *Checker) Check(r *http.Request, name, pw string) (Verdict, error) {
 	case user.Disabled:
 		v.Refused = "the account is disabled"
 	default:
-		v.Rehash = rehash
+		_, readOnly := c.Users.(auth.ReadOnlyUsers)
+		v.Rehash = rehash && !readOnly
 		attempt.Succeeded()
+		c.Memory.add(&user, pw, now)
 	}
 	return v, nil
 }
