@@ -1,0 +1,445 @@
+package ratelimit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"math"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// OpenLockout returns the book of a name, as [LockoutStore] says.
+//
+// The counters of each kind have a table of their own, of MaxKeys. What they count
+// on is kept as a hash under a random key of this process. A table that is full
+// gives the slot of the counter that owes the least to the next one, among 16, but
+// never that of one that is exhausted: nobody gets rid of a lock by making other
+// counters. If all 16 are exhausted, new counters share one, as [Memory] says; to
+// get there takes as many checked guesses as there are slots, times the limit. All
+// tables together take at most 120 MiB by default.
+//
+// Up to MaxKeys accounts are known, with 16 networks each; an account takes about
+// 100 bytes. When there are more, one that has not succeeded for long is forgotten.
+// Only successes add to them.
+func (m *Memory) OpenLockout(name string, rules LockoutRules) (LockoutBook, error) {
+	if err := rules.check("LockoutRules"); err != nil {
+		return nil, err
+	}
+	if m.maxKeys == 0 {
+		return nil, errors.New("ratelimit: the Memory was not made by NewMemory")
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	taken := "\x00" + name // which no name of a limiter is
+	if _, ok := m.names[taken]; ok {
+		return nil, fmt.Errorf("ratelimit: the lockout %q is open already in this store", name)
+	}
+	m.names[taken] = struct{}{}
+	return newMemoryLockout(m.start, m.maxKeys, rules), nil
+}
+
+// A memoryLockout is a LockoutBook in memory.
+type memoryLockout struct {
+	seed     maphash.Seed
+	start    time.Time
+	tables   [lockoutCounters]lockoutTable
+	accounts known // of an account, the networks where it succeeded
+	networks known // of a network, whether somebody did
+}
+
+func newMemoryLockout(start time.Time, maxKeys int, rules LockoutRules) *memoryLockout {
+	b := &memoryLockout{seed: maphash.MakeSeed(), start: start}
+	for i, l := range [lockoutCounters]LockoutLimit{rules.Network, rules.Pair, rules.Account, rules.Pair, rules.Account} {
+		b.tables[i].init(maxKeys, l, rules.Backoff, rules.MaxBackoff)
+	}
+	b.accounts.init(maxKeys, rules.KnownFor)
+	b.networks.init(maxKeys, rules.KnownFor)
+	return b
+}
+
+// The places of the counters.
+const (
+	atNetwork = iota
+	atSentNear
+	atSent
+	atPair
+	atAccount
+)
+
+// A counted is where the counters of a guess are.
+type counted struct {
+	hashes  [lockoutCounters]uint64
+	near    uint64
+	account uint64
+}
+
+func (b *memoryLockout) find(g *LockoutGuess) (c counted) {
+	c.hashes[atNetwork] = b.hash(keyNetwork, "", g.Network)
+	c.hashes[atPair] = b.hash(keyPair, g.Account, g.Near)
+	c.account = b.hash(keyAccount, g.Account, netip.Prefix{})
+	c.hashes[atAccount] = c.account
+	c.near = b.hash(keyNetwork, "", g.Near)
+	if g.Sent != "" {
+		c.hashes[atSentNear] = b.hash(keyPair, g.Sent, g.Near)
+		c.hashes[atSent] = b.hash(keyAccount, g.Sent, netip.Prefix{})
+	}
+	return c
+}
+
+// Count decides at once, whatever ctx is.
+func (b *memoryLockout) Count(_ context.Context, g LockoutGuess) (LockoutAnswer, error) {
+	c := b.find(&g)
+	now := time.Since(b.start)
+	use := CountNetwork | CountPair
+	if g.Sent != "" {
+		use |= CountSentNear
+		if !b.networks.has(c.near, 0, now) {
+			use |= CountSent
+		}
+	}
+	if !b.accounts.has(c.account, c.near, now) {
+		use |= CountAccount
+	}
+	var shards [lockoutCounters]*shard
+	for i := range shards { // always in this order, so that nobody waits for each other
+		if use.has(i) {
+			shards[i] = b.tables[i].lock(c.hashes[i], now)
+		}
+	}
+	a := b.decide(&shards, &c.hashes)
+	for _, s := range shards {
+		if s != nil {
+			s.mu.Unlock()
+		}
+	}
+	return a, nil
+}
+
+// decide is Count with the shards locked.
+func (b *memoryLockout) decide(shards *[lockoutCounters]*shard, hashes *[lockoutCounters]uint64) (a LockoutAnswer) {
+	// What refuses is there already: a guess that it refuses gets no slot.
+	for i := range atSent + 1 {
+		if s := shards[i]; s != nil {
+			if state := s.find(hashes[i]); state != nil {
+				a.RetryAfter = max(a.RetryAfter, b.tables[i].refuse(state, s.now, i, &a))
+			}
+		}
+	}
+	if a.Locked {
+		return a
+	}
+	var states [lockoutCounters][]int64
+	for i, s := range shards {
+		if s == nil {
+			continue
+		}
+		states[i] = b.tables[i].slot(s, hashes[i])
+		if i <= atSent { // a state that is shared may refuse what is new
+			a.RetryAfter = max(a.RetryAfter, b.tables[i].refuse(states[i], s.now, i, &a))
+		}
+	}
+	if a.Locked {
+		return a
+	}
+	for i := atPair; i < lockoutCounters; i++ {
+		if s := shards[i]; s != nil {
+			b.tables[i].refuse(states[i], s.now, i, &a)
+		}
+	}
+	for i, s := range shards {
+		if s != nil && (i <= atSent || !a.Locked) {
+			b.tables[i].count(states[i], s.now)
+			a.Counted |= 1 << i
+		}
+	}
+	return a
+}
+
+// Settle never fails.
+func (b *memoryLockout) Settle(_ context.Context, g LockoutGuess, a LockoutAnswer, o LockoutOutcome) error {
+	c := b.find(&g)
+	now := time.Since(b.start)
+	back, reset := a.Counted, LockoutCounters(0)
+	if o == LockoutSuccess {
+		reset = CountPair
+		if g.Sent != "" {
+			reset |= CountSentNear
+		}
+		b.accounts.note(c.account, c.near, now)
+		b.networks.note(c.near, 0, now)
+	}
+	for i := range b.tables {
+		if !(back | reset).has(i) {
+			continue
+		}
+		t := &b.tables[i]
+		s := t.lock(c.hashes[i], now)
+		// What was counted on a shared state stays, since others owe that too.
+		if state := s.find(c.hashes[i]); state != nil {
+			if reset.has(i) {
+				state[0], state[1] = s.now, 0
+			} else {
+				t.giveBack(state, s.now)
+			}
+		}
+		s.mu.Unlock()
+	}
+	return nil
+}
+
+func (c LockoutCounters) has(i int) bool { return c>>i&1 != 0 }
+
+// A lockoutTable holds the counters of one kind. A state is two words: the time at
+// which all is forgiven, as in a memoryBucket, and the time until which an exhausted
+// counter refuses, which is even; it is odd once a guess was refused.
+type lockoutTable struct {
+	limits  []memoryLimit // one
+	one     int64         // what a failure adds, in nanoseconds
+	full    int64         // what makes a counter exhausted, if it is more
+	most    int64         // what is never exceeded
+	backoff time.Duration
+	longest time.Duration
+	mask    uint64
+	shards  []shard
+}
+
+func (t *lockoutTable) init(maxKeys int, l LockoutLimit, backoff, longest time.Duration) {
+	per := l.each()
+	r, _ := compileRate("", Limit{Events: 1, Per: per, Burst: l.Failures}) // the rules were checked
+	t.limits = []memoryLimit{{r, 0}}
+	t.one = int64(per)
+	t.full = int64(l.Failures-1) * t.one
+	t.most = int64(l.Failures+doublings(backoff, longest)+1) * t.one
+	t.backoff, t.longest = backoff, longest
+	shards := 1
+	for shards < maxShards && maxKeys/shards > keysPerShard {
+		shards *= 2
+	}
+	t.mask = uint64(shards - 1) //nolint:gosec // at most 127
+	t.shards = make([]shard, shards)
+	for i := range t.shards {
+		t.shards[i].init(2, max(1, maxKeys/shards/groupSize))
+	}
+}
+
+// lock locks the shard of h. Time does not go back in it.
+func (t *lockoutTable) lock(h uint64, now time.Duration) *shard {
+	s := &t.shards[h&t.mask]
+	s.mu.Lock()
+	s.now = max(s.now, int64(now))
+	return s
+}
+
+// slot returns the state of h, which may be new.
+func (t *lockoutTable) slot(s *shard, h uint64) []int64 {
+	state := s.find(h)
+	if state == nil {
+		state = t.claim(s, h)
+	}
+	if state[0] <= s.now {
+		state[0], state[1] = s.now, 0
+	}
+	return state
+}
+
+// claim gives h a slot that nobody needs, or the one that owes the least and is not
+// exhausted, or else the shared state.
+func (t *lockoutTable) claim(s *shard, h uint64) []int64 {
+	state := s.claim(h, t.limits)
+	if &state[0] != &s.overflow[0] {
+		return state
+	}
+	a, b := homes(h, s.groups)
+	group, slot, least := 0, -1, t.full
+	for _, g := range [...]int{a, b} {
+		for i := range groupSize {
+			if debt := s.state(g, i)[0] - s.now; debt <= least {
+				group, slot, least = g, i, debt
+			}
+		}
+	}
+	if slot < 0 {
+		return state
+	}
+	s.group(group)[slot] = h
+	state = s.state(group, slot)
+	state[0] = s.now
+	return state
+}
+
+// refuse notes in a whether the counter at i refuses, and returns for how long.
+func (t *lockoutTable) refuse(state []int64, now int64, i int, a *LockoutAnswer) time.Duration {
+	wait := state[1]&^1 - now
+	if state[0]-now <= t.full || wait <= 0 {
+		return 0
+	}
+	a.Locked = true
+	if state[1]&1 == 0 {
+		state[1] |= 1
+		a.Began |= 1 << i
+	}
+	return time.Duration(wait)
+}
+
+func (t *lockoutTable) count(state []int64, now int64) {
+	debt := min(max(state[0]-now, 0)+t.one, t.most)
+	state[0] = now + debt
+	if debt > t.full {
+		state[1] = (now+int64(t.wait(debt))+1)&^1 | state[1]&1
+	}
+}
+
+// wait is the back-off that a debt makes.
+func (t *lockoutTable) wait(debt int64) time.Duration {
+	over := (debt+t.one-1)/t.one - t.full/t.one - 1
+	wait := t.backoff
+	for ; over > 0 && wait < t.longest; over-- {
+		wait *= 2
+	}
+	return min(wait, t.longest)
+}
+
+func (t *lockoutTable) giveBack(state []int64, now int64) {
+	debt := state[0] - now - t.one
+	if debt <= 0 {
+		state[0], state[1] = now, 0
+		return
+	}
+	state[0] = now + debt
+	if debt > t.full {
+		state[1] = now&^1 | state[1]&1 // the next may try in its place
+	}
+}
+
+// The kinds of what is counted on, which begin its key.
+const (
+	keyNetwork = 'n'
+	keyPair    = 'p'
+	keyAccount = 'a'
+)
+
+func (b *memoryLockout) hash(kind byte, name string, network netip.Prefix) uint64 {
+	var buf [128]byte
+	h := maphash.Bytes(b.seed, appendLockoutKey(buf[:0], kind, name, network))
+	if h == 0 {
+		h = 1 // 0 marks an empty slot
+	}
+	return h
+}
+
+// appendLockoutKey appends a key that no other name and network of any kind have.
+func appendLockoutKey(b []byte, kind byte, name string, network netip.Prefix) []byte {
+	b = append(b, kind)
+	b = appendPart(b, name)
+	addr := network.Addr()
+	switch {
+	case addr.Is4():
+		a := addr.As4()
+		b = append(b, kindIPv4, byte(network.Bits())) //nolint:gosec // at most 32
+		b = append(b, a[:]...)
+	case addr.Is6():
+		a := addr.As16()
+		b = append(b, kindIPv6, byte(network.Bits())) //nolint:gosec // at most 128
+		b = append(b, a[:]...)
+	default:
+		b = append(b, kindUnknown)
+	}
+	return b
+}
+
+// A known remembers for some time where a key was seen last. Keys and places are
+// hashes under a random key.
+type known struct {
+	keep     time.Duration
+	perShard int
+	shards   []knownShard
+}
+
+type knownShard struct {
+	mu   sync.Mutex
+	seen map[uint64][]sighting
+}
+
+type sighting struct {
+	where uint64
+	at    time.Duration
+}
+
+const (
+	knownNetworks  = 16 // of one account
+	evictionSample = 8
+)
+
+func (k *known) init(most int, keep time.Duration) {
+	k.keep = keep
+	k.shards = make([]knownShard, max(1, min(64, most/64)))
+	k.perShard = max(1, most/len(k.shards))
+	for i := range k.shards {
+		k.shards[i].seen = make(map[uint64][]sighting)
+	}
+}
+
+func (k *known) shard(key uint64) *knownShard {
+	return &k.shards[key%uint64(len(k.shards))]
+}
+
+func (k *known) has(key, where uint64, now time.Duration) bool {
+	s := k.shard(key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, one := range s.seen[key] {
+		if one.where == where {
+			return now-one.at < k.keep
+		}
+	}
+	return false
+}
+
+// note remembers where a key was seen, in place of what was longest ago if there is
+// no room.
+func (k *known) note(key, where uint64, now time.Duration) {
+	s := k.shard(key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	list := s.seen[key]
+	oldest := 0
+	for i := range list {
+		if list[i].where == where {
+			list[i].at = max(list[i].at, now)
+			return
+		}
+		if list[i].at < list[oldest].at {
+			oldest = i
+		}
+	}
+	if len(list) == knownNetworks || len(list) > 0 && now-list[oldest].at >= k.keep {
+		list[oldest] = sighting{where, now}
+		return
+	}
+	if list == nil && len(s.seen) >= k.perShard {
+		s.evict()
+	}
+	s.seen[key] = append(list, sighting{where, now})
+}
+
+// evict forgets the key that was seen the longest ago, of a few.
+func (s *knownShard) evict() {
+	var victim uint64
+	oldest, n := time.Duration(math.MaxInt64), 0
+	for key, list := range s.seen {
+		last := time.Duration(0)
+		for _, one := range list {
+			last = max(last, one.at)
+		}
+		if last < oldest {
+			victim, oldest = key, last
+		}
+		if n++; n == evictionSample {
+			break
+		}
+	}
+	delete(s.seen, victim)
+}
