@@ -1,9 +1,11 @@
-// Package redisstore keeps revocations and replays in Redis or Valkey, for several
-// machines that share them: auth.Revocations and auth.Replays.
+// Package redisstore keeps revocations, replays and lockouts in Redis or Valkey, for
+// several machines that share them: auth.Revocations, auth.Replays and
+// ratelimit.LockoutStore.
 //
 //	client := redis.NewClient(&redis.Options{Addr: addr, ContextTimeoutEnabled: true})
 //	revocations, err := redisstore.NewRevocations(redisstore.Config{Client: client})
 //	replays, err := redisstore.NewReplays(redisstore.Config{Client: client})
+//	lockouts, err := redisstore.NewLockouts(redisstore.Config{Client: client})
 //
 // Each question takes one round trip. On a cluster the keys of one question may be
 // on several nodes, which are asked at once.
@@ -90,7 +92,7 @@ const (
 	longestTTL     = 1 << 53     // milliseconds; what a number of Lua holds exactly
 )
 
-// store is what Revocations and Replays have in common.
+// store is what Revocations, Replays and Lockouts have in common.
 type store struct {
 	client   redis.UniversalClient
 	prefix   string
