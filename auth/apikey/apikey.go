@@ -65,6 +65,7 @@ import (
 	httperr "github.com/sallyport/sallyport/errors"
 	"github.com/sallyport/sallyport/internal/grammar"
 	"github.com/sallyport/sallyport/internal/isnil"
+	"github.com/sallyport/sallyport/internal/lockout"
 	"github.com/sallyport/sallyport/internal/pepper"
 	"github.com/sallyport/sallyport/internal/quoted"
 	"github.com/sallyport/sallyport/internal/scope"
@@ -196,8 +197,8 @@ func New(cfg Config) (*Authenticator, error) {
 //
 // It returns an error that wraps auth.ErrNoCredentials if r has no key,
 // auth.ErrInvalid if the key is not valid, a *errors.Problem with status 400 if r
-// has more than one, and any other error if the store or the Lockout could not
-// tell.
+// has more than one, or 429 if too many attempts have failed with its id or from its
+// network, and any other error if the store or the Lockout could not tell.
 func (a *Authenticator) Authenticate(r *http.Request) (*auth.Identity, error) {
 	plain, err := a.credentials(r)
 	if err != nil {
@@ -306,12 +307,13 @@ func (a *Authenticator) verify(r *http.Request, k key, rec *Record, now time.Tim
 	if a.lockout == nil {
 		return a.check(r, k, rec, now)
 	}
-	attempt, err := a.lockout.Attempt(r.Context(), "key:"+k.id, scope.ClientAddr(r))
-	if err == nil && attempt == nil {
-		err = errors.New("it returned no Attempt")
-	}
+	id := "key:" + k.id
+	attempt, err := lockout.Begin(r.Context(), a.lockout, id, id, scope.ClientAddr(r))
 	if err != nil {
 		return undecided("the Lockout failed", err)
+	}
+	if wait := lockout.Wait(attempt); wait > 0 {
+		return lockout.Problem(wait, &refusal{id: k.id, why: "was not looked at, after too many failed attempts"})
 	}
 	decided := false
 	defer func() { // also if the store panics

@@ -102,7 +102,7 @@ func TestRotateRefuses(t *testing.T) {
 			if err == nil || tt.want != nil && !errors.Is(err, tt.want) || plain != "" || fresh.ID != "" {
 				t.Errorf("got %q, %v, %v, want %v alone", plain, fresh, err, tt.want)
 			}
-			records, err := m.MemoryStore.List(t.Context(), "alice")
+			records, err := m.List(t.Context(), "alice")
 			if err != nil {
 				t.Fatal(err)
 			}
