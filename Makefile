@@ -10,8 +10,9 @@ GOVULNCHECK  := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
 FUZZTIME ?= 10s
 ROUNDS   ?= 6
+SAMPLES  ?= 2000
 
-.PHONY: help test vet lint tools tidy fuzz bench cover vuln run
+.PHONY: help test vet lint tools tidy fuzz bench timing cover vuln run
 
 help: ## Show this help.
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -47,8 +48,11 @@ bench: ## Run the benchmarks ROUNDS (6) times; what it takes over loopback and b
 	@for i in $$(seq $(ROUNDS)); do for m in $(filter-out internal/bench ./internal/bench,$(MODULES)); do (cd $$m && $(GO) test -run '^$$' -bench . -benchmem ./...) || exit 1; done; done | tee bench.txt
 	@cd internal/bench && $(GO) run ./report -rounds $(ROUNDS) && $(GO) run ./stack
 
+timing: ## Measure whether the time of an answer tells why a login was refused (10 minutes on a quiet machine).
+	@$(GO) run ./internal/timing -samples $(SAMPLES)
+
 cover: ## Measure the statement coverage of the main module.
-	@$(GO) test -coverprofile=cover.out -coverpkg=$$($(GO) list ./... | grep -v -e /examples/ -e storetest -e /internal/vectors -e /internal/conformance -e /internal/eventlog | paste -sd, -) ./... > /dev/null
+	@$(GO) test -coverprofile=cover.out -coverpkg=$$($(GO) list ./... | grep -v -e /examples/ -e storetest -e /internal/vectors -e /internal/conformance -e /internal/eventlog -e /internal/timing | paste -sd, -) ./... > /dev/null
 	@$(GO) tool cover -func=cover.out | tail -1
 
 vuln: ## Look the dependencies up in the Go vulnerability database.
