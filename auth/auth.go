@@ -28,7 +28,7 @@ type Authenticator interface {
 	//   - ErrNoCredentials if r carries none of this scheme: the next
 	//     Authenticator is asked;
 	//   - ErrInvalid, or is a *errors.Problem with a status of 4xx, if they are
-	//     wrong: the answer is 401, or 400 where the Problem says so;
+	//     wrong: the answer is 401, or 400 or 429 where the Problem says so;
 	//   - anything else if they could not be checked: the answer is 503.
 	//
 	// The text after ErrInvalid goes to the audit event as the reason. It must

@@ -20,7 +20,8 @@ import (
 //
 // The answer to a request without credentials, or with wrong ones, is 401 with
 // the challenges of all the authenticators, each in a WWW-Authenticate field of
-// its own; to one that could not be checked, 503 with Retry-After.
+// its own; to one that could not be checked, 503 with Retry-After. An
+// Authenticator may answer a client that has to wait with 429.
 //
 // A request with more than one Authorization field is answered 400, whatever
 // the schemes (RFC 9110, section 11.6.2).
@@ -140,7 +141,7 @@ func (d *door) refusal(r *http.Request, decided Authenticator, err error) error 
 		return err // a bare 500
 	case errors.Is(err, ErrNoCredentials):
 		p = missing()
-	case isProblem && p.Status == http.StatusBadRequest, isProblem && p.Status == http.StatusUnauthorized:
+	case isProblem && (p.Status == http.StatusBadRequest || p.Status == http.StatusUnauthorized || p.Status == http.StatusTooManyRequests):
 	case isProblem && p.Status >= 400 && p.Status < 500:
 		p = p.WithCause(errors.Unwrap(p))
 		p.Status = http.StatusUnauthorized

@@ -49,6 +49,10 @@ func (s scheme) Authenticate(r *http.Request) (*auth.Identity, error) {
 		return nil, httperr.New(http.StatusInternalServerError, "broken", "")
 	case "malformed":
 		return nil, httperr.New(http.StatusBadRequest, "invalid_request", "The credentials are malformed.")
+	case "too many":
+		p := httperr.New(http.StatusTooManyRequests, "too_many_attempts", "Too many attempts have failed.")
+		p.Header = http.Header{"Retry-After": {"60"}}
+		return nil, p.WithCause(auth.ErrInvalid)
 	case "forbidden":
 		return nil, httperr.New(http.StatusForbidden, "blocked", "This account is blocked.")
 	case "own401":
@@ -119,6 +123,7 @@ func TestRequire(t *testing.T) {
 		{"too long", []string{"One " + strings.Repeat("a", 17<<10)}, 400, "invalid_request", []string{`One realm="test", error="decided"`, `Two realm="test"`}, ""},
 		{"malformed", []string{"One malformed"}, 400, "invalid_request", []string{`One realm="test", error="decided"`, `Two realm="test"`}, ""},
 		{"a 401 of its own", []string{"One own401"}, 401, "invalid_token", []string{`One realm="test", error="decided"`, `Two realm="test"`}, ""},
+		{"a client that has to wait", []string{"Two too many"}, 429, "too_many_attempts", []string{`One realm="test"`, `Two realm="test", error="decided"`}, "60"},
 		{"another 4xx is a 401", []string{"One forbidden"}, 401, "blocked", []string{`One realm="test", error="decided"`, `Two realm="test"`}, ""},
 		{"undecidable", []string{"One down"}, 503, "authentication_unavailable", nil, "5"},
 		{"undecidable with a 503 of its own", []string{"One busy"}, 503, "overloaded", nil, "1"},
@@ -163,7 +168,7 @@ func TestRequire(t *testing.T) {
 				t.Errorf("the answer tells the cause: %s", w.Body)
 			}
 			wantEvents := 0
-			if tt.status == 400 || tt.status == 401 {
+			if tt.status == 400 || tt.status == 401 || tt.status == 429 {
 				wantEvents = 1
 			}
 			if len(rec.All()) != wantEvents {

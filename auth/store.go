@@ -61,10 +61,15 @@ type Lockout interface {
 	// checked, so that concurrent guesses are counted too. account is the subject
 	// of a known account, "name:" and what was typed where there is none, or
 	// "key:" and the id of an API key. An error means that it could not tell.
+	//
+	// A Lockout that has AttemptSent(ctx, account, sent, addr) too is asked by that
+	// instead: sent is "name:" or "key:" and what the client sent, whoever it is.
 	Attempt(ctx context.Context, account string, addr netip.Addr) (Attempt, error)
 }
 
-// An Attempt is one that a [Lockout] counted.
+// An Attempt is one that a [Lockout] counted. If it is locked, and has a method
+// RetryAfter() time.Duration that returns more than 0, the answer is 429 at once,
+// and nothing is checked: that must not depend on whether there is such an account.
 type Attempt interface {
 	// Locked reports whether the attempt must fail whatever the credentials are.
 	Locked() bool

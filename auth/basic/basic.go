@@ -19,6 +19,10 @@
 // work is equal if all hashes of the store are; where they are not, see
 // password.Config.Reference.
 //
+// Who has failed too often is answered 429, and nothing is checked, if the Lockout
+// says so. That depends on the name as it was sent and on where it came from, never
+// on whether there is such an account.
+//
 // # Names and passwords
 //
 // Both are UTF-8, and the challenge says so. They are compared byte by byte as
@@ -44,6 +48,7 @@ import (
 	"github.com/sallyport/sallyport/auth/password"
 	httperr "github.com/sallyport/sallyport/errors"
 	"github.com/sallyport/sallyport/internal/isnil"
+	"github.com/sallyport/sallyport/internal/lockout"
 	"github.com/sallyport/sallyport/internal/login"
 	"github.com/sallyport/sallyport/internal/quoted"
 	"github.com/sallyport/sallyport/internal/scope"
@@ -81,7 +86,8 @@ type Config struct {
 // The account is looked up for each request all the same: a changed password, an account
 // that was disabled or removed, and changed roles count at once. What is remembered is
 // not an attempt to the Lockout, so that an attack on an account does not stop a client
-// that is logged in.
+// that is logged in. It is remembered for the address of that client alone, or guesses
+// from elsewhere would be looked at without being counted.
 type CacheConfig struct {
 	MaxAge     time.Duration // from 1 second to 5 minutes; 0 means 30 seconds
 	MaxEntries int           // of passwords, up to 1,000,000; 0 means 10,000
@@ -152,10 +158,12 @@ func New(cfg Config) (*Authenticator, error) {
 //
 // It returns an error that wraps [auth.ErrNoCredentials] if r has no Basic
 // credentials, and one that wraps [auth.ErrInvalid] if they are malformed or
-// wrong. Anything else means that they could not be checked: the store or the
-// lockout failed, the stored hash is unusable, the request was cancelled, or too
-// many passwords are being checked, which is a *errors.Problem with the status
-// 503. None of these counts as a failed login.
+// wrong; if they were not looked at since too many have failed, it is a
+// *errors.Problem with the status 429 and Retry-After. Anything else means that
+// they could not be checked: the store or the lockout failed, the stored hash is
+// unusable, the request was cancelled, or too many passwords are being checked,
+// which is a *errors.Problem with the status 503. None of these counts as a failed
+// login.
 //
 // An audit event tells of each password that was found right; the requests that the
 // cache lets through have none. AuthTime is when the request came. Refusals are the
@@ -210,6 +218,8 @@ func (a *Authenticator) login(r *http.Request, name, pw string) (auth.User, erro
 		return auth.User{}, overloaded(err)
 	case err != nil:
 		return auth.User{}, fmt.Errorf("auth/basic: %w", err)
+	case v.Wait > 0:
+		return auth.User{}, lockout.Problem(v.Wait, refused(v.Refused, v.User))
 	case v.Refused != "":
 		return auth.User{}, refused(v.Refused, v.User)
 	}

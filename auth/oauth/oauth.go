@@ -38,13 +38,16 @@
 //	401 invalid_client          the client is unknown, or has not proved who it is
 //	405 invalid_request         the method is not POST
 //	413 invalid_request         the body is over 16 KiB
+//	429 temporarily_unavailable too many attempts have failed with this user name or
+//	                            from this network
 //	500 server_error            a store holds something that can't be
 //	503 temporarily_unavailable a store, the lockout or the signing key failed,
 //	                            or too many passwords are being checked
 //
-// The last two codes are not in RFC 6749, which has none for them; those of DPoP are of
-// RFC 9449, and unsupported_token_type is of RFC 7009. A 503 has
-// Retry-After, and counts no failed attempt against anyone.
+// server_error and temporarily_unavailable are not in section 5.2 of RFC 6749, which
+// has none for them; those of DPoP are of
+// RFC 9449, and unsupported_token_type is of RFC 7009. A 429
+// and a 503 have Retry-After, and count no failed attempt against anyone.
 //
 // # What must be around it
 //

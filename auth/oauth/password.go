@@ -30,6 +30,8 @@ func (s *Server) password(r *http.Request, q *request) (approval, error) {
 		return approval{}, busy(err)
 	case err != nil:
 		return approval{}, unavailable(fmt.Errorf("oauth: %w", err))
+	case v.Wait > 0:
+		return approval{}, tooMany(v.Refused, v.Wait)
 	case v.Refused != "":
 		return approval{}, invalidGrant(v.Refused)
 	}

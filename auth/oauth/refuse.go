@@ -5,9 +5,11 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"time"
 
 	"github.com/sallyport/sallyport/audit"
 	httperr "github.com/sallyport/sallyport/errors"
+	"github.com/sallyport/sallyport/internal/lockout"
 )
 
 // The error codes of RFC 6749, section 5.2, and two for what it leaves to HTTP.
@@ -59,6 +61,13 @@ func (s *Server) invalidClient(reason string) *httperr.Problem {
 
 func invalidGrant(reason string) *httperr.Problem {
 	return refuse(http.StatusBadRequest, codeInvalidGrant, "The user name or the password is not valid.", audit.LoginFail, reason)
+}
+
+// tooMany is the answer while no password is looked at, whatever the account.
+func tooMany(reason string, wait time.Duration) *httperr.Problem {
+	p := refuse(http.StatusTooManyRequests, codeUnavailable, "Too many attempts have failed. Retry-After says when the next one is possible.", audit.LoginFail, reason)
+	p.Header.Set("Retry-After", lockout.Seconds(wait))
+	return p
 }
 
 func grantNotOffered() *httperr.Problem {

@@ -8,11 +8,13 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"github.com/sallyport/sallyport/auth"
 	"github.com/sallyport/sallyport/auth/password"
 	httperr "github.com/sallyport/sallyport/errors"
+	"github.com/sallyport/sallyport/internal/lockout"
 	"github.com/sallyport/sallyport/internal/scope"
 )
 
@@ -27,16 +29,21 @@ type Checker struct {
 
 // A Verdict is what [Checker.Check] decided.
 type Verdict struct {
-	User    auth.User // the account, as far as there is one
-	Refused string    // why not, for operators; "" if the password is right
-	Rehash  bool      // the stored hash is weaker than new ones are, and can be replaced
-	Known   bool      // the password was right a moment ago, and was not hashed again
+	User    auth.User     // the account, as far as there is one
+	Refused string        // why not, for operators; "" if the password is right
+	Wait    time.Duration // if more than 0, the client is refused for so long, and may be told
+	Rehash  bool          // the stored hash is weaker than new ones are, and can be replaced
+	Known   bool          // the password was right a moment ago, and was not hashed again
 }
 
 // Check decides whether name and pw belong to an account that may log in. An
 // unknown name, a wrong password, and an account that has none, is disabled or
-// is locked all cost one hash. A password that Memory knows costs none, and is no
-// attempt: an attack on the account does not keep out who has logged in already.
+// is locked all cost one hash. Only who must wait whatever the account is, because
+// of what was sent before from the same network, costs none.
+//
+// Nor does a password that Memory knows from the same address, and it is no attempt:
+// an attack on the account does not keep out who has logged in already. From other
+// addresses it is one: else guesses at an account that is in use would be free.
 //
 // An error means that it could not tell; the attempt has been given back then.
 // It wraps password.ErrBusy if too many hashes are being computed. An error of a
@@ -53,11 +60,12 @@ func (c *Checker) Check(r *http.Request, name, pw string) (Verdict, error) {
 		return Verdict{}, undecided("the user store failed", err)
 	}
 
-	if !user.Disabled && c.Memory.knows(&user, pw, now) {
+	addr := scope.ClientAddr(r)
+	if !user.Disabled && c.Memory.knows(&user, pw, addr, now) {
 		return Verdict{User: user, Known: true}, nil
 	}
 
-	attempt, err := c.attempt(r, user, name)
+	attempt, err := c.attempt(ctx, user, name, addr)
 	if err != nil {
 		return Verdict{User: user}, undecided("the lockout failed", err)
 	}
@@ -68,6 +76,10 @@ func (c *Checker) Check(r *http.Request, name, pw string) (Verdict, error) {
 		}
 	}()
 	locked := attempt.Locked()
+	if wait := lockout.Wait(attempt); wait > 0 {
+		decided = true
+		return Verdict{User: user, Refused: "too many failed attempts", Wait: wait}, nil
+	}
 	// Also where the answer is settled already: it must not come any sooner.
 	rehash, err := c.verify(ctx, user, pw)
 	match := err == nil
@@ -94,7 +106,7 @@ func (c *Checker) Check(r *http.Request, name, pw string) (Verdict, error) {
 		_, readOnly := c.Users.(auth.ReadOnlyUsers)
 		v.Rehash = rehash && !readOnly
 		attempt.Succeeded()
-		c.Memory.add(&user, pw, now)
+		c.Memory.add(&user, pw, addr, now)
 	}
 	return v, nil
 }
@@ -112,19 +124,16 @@ func (c *Checker) Upgrade(ctx context.Context, user auth.User, pw string) error 
 // attempt counts the login before anything is computed, so that guesses made at
 // the same time all count. It counts on the account where there is one: how the
 // name was written must not give new attempts.
-func (c *Checker) attempt(r *http.Request, user auth.User, name string) (auth.Attempt, error) {
+func (c *Checker) attempt(ctx context.Context, user auth.User, name string, addr netip.Addr) (auth.Attempt, error) {
 	if c.Lockout == nil {
 		return uncounted{}, nil
 	}
+	sent := "name:" + name
 	account := user.Subject
 	if account == "" {
-		account = "name:" + name // not the account of another with this subject
+		account = sent // not the account of another with this subject
 	}
-	attempt, err := c.Lockout.Attempt(r.Context(), account, scope.ClientAddr(r))
-	if err == nil && attempt == nil {
-		err = errors.New("it returned neither an attempt nor an error")
-	}
-	return attempt, err
+	return lockout.Begin(ctx, c.Lockout, account, sent, addr)
 }
 
 // verify computes one hash, always: that of the account, or one as costly. Only

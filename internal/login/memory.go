@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"hash"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -13,7 +14,7 @@ import (
 	"github.com/sallyport/sallyport/internal/recent"
 )
 
-// A Memory remembers which passwords were right a moment ago, so that a client that
+// A Memory remembers which passwords were right a moment ago, and from where, so that a client that
 // sends one with each request costs a hash with each moment alone. It holds their
 // HMAC under a key of its own, and forgets an account whose stored hash has changed.
 // It is safe for concurrent use. A nil Memory remembers nothing.
@@ -46,12 +47,15 @@ type macBuffer struct {
 	sum  [sha256.Size]byte
 }
 
-// sum is over the lengths too, so that no two accounts and passwords have one.
-func (m *Memory) sum(subject, pw string) [sha256.Size]byte {
+// sum is over the lengths too, so that no two accounts, addresses and passwords have
+// one.
+func (m *Memory) sum(subject string, addr netip.Addr, pw string) [sha256.Size]byte {
 	b := m.macs.Get().(*macBuffer) //nolint:forcetypeassert // New makes no other
 	b.Reset()
 	b.text = binary.BigEndian.AppendUint64(b.text[:0], uint64(len(subject)))
-	b.text = append(append(b.text, subject...), pw...)
+	b.text = append(b.text, subject...)
+	from := addr.As16() // zeros if there is none
+	b.text = append(append(b.text, from[:]...), pw...)
 	_, _ = b.Write(b.text) // never fails
 	sum := [sha256.Size]byte(b.Sum(b.sum[:0]))
 	clear(b.text)
@@ -59,18 +63,18 @@ func (m *Memory) sum(subject, pw string) [sha256.Size]byte {
 	return sum
 }
 
-// knows reports whether pw was right for user, as user is now.
-func (m *Memory) knows(user *auth.User, pw string, now time.Time) bool {
+// knows reports whether pw from addr was right for user, as user is now.
+func (m *Memory) knows(user *auth.User, pw string, addr netip.Addr, now time.Time) bool {
 	if m == nil || user.Subject == "" || user.PasswordHash == "" {
 		return false
 	}
-	r, ok := m.known.Get(m.sum(user.Subject, pw), now)
+	r, ok := m.known.Get(m.sum(user.Subject, addr, pw), now)
 	return ok && now.Before(r.until) && r.hash == user.PasswordHash && r.version == user.Version
 }
 
 // add notes that pw is right for user. now is when the account was looked up.
-func (m *Memory) add(user *auth.User, pw string, now time.Time) {
+func (m *Memory) add(user *auth.User, pw string, addr netip.Addr, now time.Time) {
 	if m != nil {
-		m.known.Put(m.sum(user.Subject, pw), right{user.PasswordHash, user.Version, now.Add(m.period)}, now)
+		m.known.Put(m.sum(user.Subject, addr, pw), right{user.PasswordHash, user.Version, now.Add(m.period)}, now)
 	}
 }
