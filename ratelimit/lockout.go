@@ -440,7 +440,7 @@ func (l *Lockout) record(ctx context.Context, g *LockoutGuess, addr netip.Addr, 
 	key, isKey := strings.CutPrefix(g.Account, "key:")
 	switch {
 	case isKey:
-		e.ClientID = key
+		e.Scheme, e.ClientID = "ApiKey", key
 	case !strings.HasPrefix(g.Account, "name:"):
 		e.Subject = g.Account
 	}
