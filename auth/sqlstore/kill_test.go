@@ -1,0 +1,5 @@
+package sqlstore_test
+
+const childVariable = "SQLSTORE_CHILD"
+
+func child(string) bool { return false }
