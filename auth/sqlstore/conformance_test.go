@@ -4,6 +4,8 @@ import (
 	"testing"
 
 	"github.com/sallyport/sallyport/auth"
+	"github.com/sallyport/sallyport/auth/apikey"
+	keytest "github.com/sallyport/sallyport/auth/apikey/storetest"
 	"github.com/sallyport/sallyport/auth/oauth"
 	refreshtest "github.com/sallyport/sallyport/auth/oauth/storetest"
 	"github.com/sallyport/sallyport/auth/storetest"
@@ -26,6 +28,17 @@ func TestConformance(t *testing.T) {
 					s := newStore(t, open(t)).Users()
 					for _, u := range users {
 						if err := s.Add(t.Context(), u); err != nil {
+							t.Fatal(err)
+						}
+					}
+					return s
+				})
+			})
+			t.Run("API keys", func(t *testing.T) {
+				keytest.Run(t, func(t *testing.T, records ...apikey.Record) apikey.Store {
+					s := newStore(t, open(t)).Keys()
+					for _, r := range records {
+						if err := s.Add(t.Context(), r); err != nil {
 							t.Fatal(err)
 						}
 					}

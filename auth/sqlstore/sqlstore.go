@@ -109,6 +109,7 @@ type Store struct {
 	statements []*statement // all of those below
 
 	users       *Users
+	keys        *Keys
 	refresh     *RefreshTokens
 	revocations *Revocations
 	replays     *Replays
@@ -139,6 +140,7 @@ func New(cfg Config) (*Store, error) {
 		return nil, errors.New("sqlstore: Config.Timeout is less than a millisecond")
 	}
 	s.users = newUsers(s)
+	s.keys = newKeys(s)
 	s.refresh = newRefreshTokens(s)
 	s.revocations = newRevocations(s)
 	s.replays = newReplays(s)
@@ -148,6 +150,9 @@ func New(cfg Config) (*Store, error) {
 
 // Users returns the store of accounts.
 func (s *Store) Users() *Users { return s.users }
+
+// Keys returns the store of API keys.
+func (s *Store) Keys() *Keys { return s.keys }
 
 // RefreshTokens returns the store of refresh tokens.
 func (s *Store) RefreshTokens() *RefreshTokens { return s.refresh }
