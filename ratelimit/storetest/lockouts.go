@@ -310,7 +310,7 @@ var lockoutCases = []lockoutCase{
 		b.fail(3, guess("ada", home))
 		s.Advance(time.Hour)
 		b.fail(1, guess("ada", home))
-		b.told("another one", guess("ada", home))
+		about(t, "RetryAfter", b.told("another one", guess("ada", home)).RetryAfter, time.Minute)
 		s.Advance(3 * time.Hour)
 		b.fail(3, guess("ada", home))
 		b.told("after all were forgiven", guess("ada", home))
@@ -560,7 +560,7 @@ var lockoutCases = []lockoutCase{
 		}
 	}},
 	{name: "networks", why: "networks that differ are apart, whatever their family and length", run: func(t *testing.T, s *lockouts) {
-		b := s.open(t, network(1))
+		b, near := s.open(t, network(1)), s.open(t, pair(1))
 		for i, p := range []string{"", "0.0.0.0/0", "::/0", "0.0.0.0/8", "192.0.2.0/24", "192.0.2.0/25", "192.0.2.0/32", "::/64", "::192.0.2.0/128", "2001:db8::/64", "2001:db8::/48", "2001:db8:0:1::/64"} {
 			g := ratelimit.LockoutGuess{Account: strconv.Itoa(i)}
 			if p != "" {
@@ -568,6 +568,9 @@ var lockoutCases = []lockoutCase{
 			}
 			b.passes(p, g)
 			b.told(p, g)
+			g = ratelimit.LockoutGuess{Account: "ada", Near: g.Network}
+			near.passes("near "+p, g)
+			near.silent("near "+p, g)
 		}
 	}},
 	{name: "names", why: "a name can be open once, and lockouts don't meet", run: func(t *testing.T, s *lockouts) {
@@ -581,6 +584,8 @@ var lockoutCases = []lockoutCase{
 		ab.told("the network in its own lockout", guess("d", home))
 		a.fail(1, guess("b", home))
 		a.told("an account in its own lockout", guess("b", home))
+		ab.fail(1, guess("b", away))
+		a.fail(1, guess("b", away))
 	}},
 	{name: "many keys", why: "each has a count of its own, and is not forgotten while it owes something", run: func(t *testing.T, s *lockouts) {
 		b := s.open(t, pair(1))
