@@ -53,3 +53,22 @@ func (k Key) MarshalPrivateJWK() ([]byte, error) {
 	}
 	return json.Marshal(members)
 }
+
+// marshalVerifier returns what a verifier needs of the key as a JWK: its public half, or
+// the whole secret, which must not sign if it could not.
+func (k Key) marshalVerifier() ([]byte, error) {
+	if !k.Symmetric() {
+		return k.verifyOnly().MarshalJSON()
+	}
+	if k.CanSign() {
+		return k.MarshalPrivateJWK()
+	}
+	secret, ok := k.k.verifier.([]byte)
+	if !ok {
+		return nil, errors.New("jwk: the key is of a kind that has no JWK")
+	}
+	return json.Marshal(map[string]any{
+		"alg": k.k.alg.name, "kid": k.k.id, "use": "sig", "kty": k.k.alg.kty,
+		"k": base64.RawURLEncoding.EncodeToString(secret), "key_ops": []string{"verify"},
+	})
+}

@@ -4,8 +4,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/sallyport/sallyport/internal/jws"
@@ -46,9 +49,25 @@ func (s *RingState) check() error {
 		return errors.New("its Next and Published are not both set, or both not")
 	case len(s.Retired) > maxRetired:
 		return errors.New("there are too many Retired keys")
+	case !dated(s.Since) || s.Next != (Key{}) && !dated(s.Published):
+		return errors.New("its Since or Published is before 1970 or beyond 9999")
+	}
+	for _, r := range s.Retired {
+		if !dated(r.Until) {
+			return errors.New("the Until of a Retired key is not set, or before 1970 or beyond 9999")
+		}
 	}
 	_, err := newRingState(s.Active, s.verifying())
 	return err
+}
+
+// dated reports whether t can be written and read again.
+func dated(t time.Time) bool { return t.Unix() >= 0 && t.Unix() <= maxDate }
+
+// clone returns s with a list of its own.
+func (s RingState) clone() RingState {
+	s.Retired = slices.Clone(s.Retired)
+	return s
 }
 
 // verifying returns the keys that do not sign.
@@ -64,7 +83,8 @@ func (s *RingState) verifying() []Key {
 }
 
 // MarshalPrivate returns the state as JSON, private keys included. Keep it where only
-// this program can read it.
+// this program can read it. Its times are whole seconds, and none of them lets a key
+// sign earlier or verify shorter than s says.
 func (s RingState) MarshalPrivate() ([]byte, error) {
 	if err := s.check(); err != nil {
 		return nil, fmt.Errorf("jwk: RingState: %w", err)
@@ -77,7 +97,7 @@ func (s RingState) MarshalPrivate() ([]byte, error) {
 		Active    json.RawMessage `json:"active"`
 		Since     int64           `json:"since"`
 		Next      json.RawMessage `json:"next,omitempty"`
-		Published int64           `json:"published,omitempty"`
+		Published *int64          `json:"published,omitempty"`
 		Retired   []retired       `json:"retired,omitempty"`
 	}
 	var err error
@@ -89,22 +109,29 @@ func (s RingState) MarshalPrivate() ([]byte, error) {
 		if doc.Next, err = s.Next.MarshalPrivateJWK(); err != nil {
 			return nil, err
 		}
-		doc.Published = s.Published.Unix()
+		published := roundUp(s.Published)
+		doc.Published = &published
 	}
 	for _, r := range s.Retired {
-		one := retired{Until: r.Until.Unix()}
-		if r.Key.Symmetric() {
-			one.Key, err = r.Key.MarshalPrivateJWK()
-		} else { // it will not sign again
-			one.Key, err = r.Key.verifyOnly().MarshalJSON()
-		}
-		if err != nil {
+		one := retired{Until: roundUp(r.Until)}
+		if one.Key, err = r.Key.marshalVerifier(); err != nil {
 			return nil, err
 		}
 		doc.Retired = append(doc.Retired, one)
 	}
 	return json.MarshalIndent(doc, "", "  ")
 }
+
+// roundUp returns the second in which t is over.
+func roundUp(t time.Time) int64 {
+	if t.Nanosecond() > 0 && t.Unix() < maxDate {
+		return t.Unix() + 1
+	}
+	return t.Unix()
+}
+
+// maxDate is the last second of the year 9999.
+const maxDate = 253402300799
 
 // ParseRingState reads what [RingState.MarshalPrivate] wrote. A document that is not
 // that is an error, which shows nothing of it.
@@ -195,21 +222,49 @@ func (s RingState) SaveFile(name string) (err error) {
 }
 
 // LoadRingState reads a file that [RingState.SaveFile] wrote. If there is none the
-// error wraps fs.ErrNotExist.
+// error wraps fs.ErrNotExist. What is no regular file, has more than 1 MiB, or can be
+// read or written by others than its owner is an error.
 func LoadRingState(name string) (RingState, error) {
-	info, err := os.Stat(name)
-	if err != nil {
-		return RingState{}, fmt.Errorf("jwk: loading the ring: %w", err)
-	}
-	if info.Size() > maxSetBytes {
-		return RingState{}, fmt.Errorf("jwk: loading the ring: the file is larger than %d bytes", maxSetBytes)
-	}
-	if info.Mode().Perm()&0o077 != 0 {
-		return RingState{}, fmt.Errorf("jwk: loading the ring: others than its owner may read or write %s: make its mode 0600", filepath.Base(name))
-	}
-	data, err := os.ReadFile(name) //nolint:gosec // named by the program
+	data, err := readOwn(name)
 	if err != nil {
 		return RingState{}, fmt.Errorf("jwk: loading the ring: %w", err)
 	}
 	return ParseRingState(data)
+}
+
+// readOwn reads a file, and looks at what it reads: another may have the name by then.
+func readOwn(name string) ([]byte, error) {
+	info, err := os.Stat(name)
+	if err == nil {
+		err = checkOwn(info) // to open a pipe is to wait for somebody who writes
+	}
+	if err != nil {
+		return nil, err
+	}
+	f, err := os.Open(name) //nolint:gosec // named by the program
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	if info, err = f.Stat(); err == nil {
+		err = checkOwn(info)
+	}
+	if err != nil {
+		return nil, err
+	}
+	data, err := io.ReadAll(io.LimitReader(f, maxSetBytes+1))
+	if err == nil && len(data) > maxSetBytes {
+		err = fmt.Errorf("the file is larger than %d bytes", maxSetBytes)
+	}
+	return data, err
+}
+
+func checkOwn(info fs.FileInfo) error {
+	switch {
+	case !info.Mode().IsRegular():
+		return fmt.Errorf("%s is not a regular file", info.Name())
+	case info.Mode().Perm()&0o077 != 0:
+		return fmt.Errorf("others than its owner may read or write %s: make its mode 0600", info.Name())
+	}
+	return nil
 }
