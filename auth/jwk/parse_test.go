@@ -296,6 +296,8 @@ func TestParseSet(t *testing.T) {
 		{"an id twice, one with a number for a coordinate", setOf(t, ecDoc, ecDoc.with("y", 7)), "error"},
 		{"an id twice, one with an empty coordinate", setOf(t, ecDoc.with("y", ""), ecDoc), "error"},
 		{"an id twice, one with a type that is none", setOf(t, ecDoc, ecDoc.with("kty", 7)), "error"},
+		{"an id twice, one with a type that is none, and no alg", setOf(t, ecDoc, ecDoc.with("kty", 7, "alg", nil)), "error"},
+		{"an id twice, one with a curve that is none, and no alg", setOf(t, ecDoc, ecDoc.with("crv", "", "alg", nil)), "error"},
 		{"an id twice, one with a use that is none", setOf(t, ecDoc, ecDoc.with("use", "")), "error"},
 		{"an id twice, one with operations that are none", setOf(t, ecDoc.with("key_ops", []any{"verify", 1}), ecDoc), "error"},
 		{"an id twice, one of many primes", setOf(t, ecDoc.with("kid", "r"), rsaDoc().with("kid", "r", "oth", []any{})), "error"},

@@ -659,6 +659,19 @@ func TestRemoteClose(t *testing.T) {
 			t.Errorf("events: %s", got)
 		}
 	})
+	t.Run("after a good fetch", func(t *testing.T) {
+		i := new(issuer)
+		a := ecKey(t, "a")
+		i.publish(t, a)
+		r, _ := remote(t, i)
+		if err := r.Refresh(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		unknown(t, r, "b")
+		_ = r.Close()
+		has(t, r, a)
+		undecidable(t, r, "b")
+	})
 	t.Run("before anything", func(t *testing.T) {
 		i := new(issuer)
 		r, _ := remote(t, i)
