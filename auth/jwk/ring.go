@@ -40,8 +40,12 @@ type RingConfig struct {
 // client has had time to fetch it, and [Ring.Drop] of the old key once its last
 // token has expired. It is safe for concurrent use; a reader sees the ring
 // before or after a change, never between.
+//
+// The ring of a [Rotation] is changed by that alone: Add, Rotate and Drop of it are
+// errors, since the next step of the rotation would undo what they do.
 type Ring struct {
 	maxAge time.Duration
+	owned  bool       // by a Rotation
 	mu     sync.Mutex // serializes changes
 	state  atomic.Pointer[ringState]
 }
@@ -56,7 +60,8 @@ type ringState struct {
 }
 
 // NewRing returns a ring. An active key that can't sign, a zero key, two keys of
-// one id, secrets mixed with public keys, and a MaxAge out of range are errors.
+// one id, secrets mixed with public keys, more than 256 keys, and a MaxAge out of
+// range are errors.
 func NewRing(cfg RingConfig) (*Ring, error) {
 	if cfg.MaxAge == 0 {
 		cfg.MaxAge = defaultMaxAge
@@ -77,6 +82,9 @@ func NewRing(cfg RingConfig) (*Ring, error) {
 }
 
 func newRingState(active Key, verify []Key) (*ringState, error) {
+	if len(verify) >= maxSetKeys { // what is published must be a set that is read
+		return nil, fmt.Errorf("jwk: a ring has at most %d keys", maxSetKeys)
+	}
 	x, err := newIndex(append([]Key{active}, verify...))
 	if err != nil {
 		return nil, err
@@ -116,10 +124,10 @@ func (r *Ring) Lookup(ctx context.Context, id, alg string) (Key, error) {
 
 // Add takes in a key that verifies but does not sign yet: the next one. Publish
 // it for longer than MaxAge before [Ring.Rotate]. A key whose id the ring has
-// already, and one that is a secret where the others are not, are errors, and
-// leave the ring as it was.
+// already, one that is a secret where the others are not, and the 257th are errors,
+// and leave the ring as it was.
 func (r *Ring) Add(k Key) error {
-	return r.change(func(s *ringState) (*ringState, error) {
+	return r.own(func(s *ringState) (*ringState, error) {
 		return newRingState(s.active, append(s.verifying(), k))
 	})
 }
@@ -129,7 +137,7 @@ func (r *Ring) Add(k Key) error {
 // of its id is an error, and so is a next that can't sign or is active already.
 // An error leaves the ring as it was.
 func (r *Ring) Rotate(next Key) error {
-	return r.change(func(s *ringState) (*ringState, error) {
+	return r.own(func(s *ringState) (*ringState, error) {
 		if !next.CanSign() {
 			return nil, errors.New("jwk: the next key can't sign")
 		}
@@ -151,7 +159,7 @@ func (r *Ring) Rotate(next Key) error {
 // Drop removes a key that only verifies: its tokens are refused from now on. An
 // unknown id wraps [ErrUnknownKey]; the active key can't be dropped.
 func (r *Ring) Drop(id string) error {
-	return r.change(func(s *ringState) (*ringState, error) {
+	return r.own(func(s *ringState) (*ringState, error) {
 		if id == s.active.ID() {
 			return nil, errors.New("jwk: the active key can't be dropped: rotate first")
 		}
@@ -179,8 +187,18 @@ func (r *Ring) MarshalJWKS() ([]byte, error) {
 	return slices.Clone(s.jwks), nil
 }
 
-// errNoRing is what the zero Ring has to say.
-var errNoRing = errors.New("jwk: the Ring was not made by NewRing")
+var (
+	errNoRing = errors.New("jwk: the Ring was not made by NewRing") // of the zero Ring
+	errOwned  = errors.New("jwk: the ring belongs to a Rotation, which would undo this: use Rotation.Rotate and Rotation.Drop")
+)
+
+// own is change for the ring's user.
+func (r *Ring) own(f func(*ringState) (*ringState, error)) error {
+	if r.owned {
+		return errOwned
+	}
+	return r.change(f)
+}
 
 func (r *Ring) change(f func(*ringState) (*ringState, error)) error {
 	r.mu.Lock()

@@ -5,6 +5,7 @@ import (
 	"crypto/elliptic"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -156,6 +157,37 @@ func found(t *testing.T, r *jwk.Ring, ids ...string) string {
 		}
 	}
 	return strings.Join(have, " ")
+}
+
+// What a ring publishes is a set that ParseSet, and so a client, takes.
+func TestRingIsBounded(t *testing.T) {
+	verify := make([]jwk.Key, 255)
+	for i := range verify {
+		verify[i] = ecKey(t, strconv.Itoa(i))
+	}
+	r := newRing(t, ecKey(t, "active"), verify...)
+	set, err := r.MarshalJWKS()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if keys, err := jwk.ParseSet(set); err != nil || len(keys) != 256 {
+		t.Errorf("a ring of 256 keys is read as a set of %d, %v", len(keys), err)
+	}
+	more := ecKey(t, "more")
+	for name, err := range map[string]error{"Add": r.Add(more), "Rotate": r.Rotate(more)} {
+		if err == nil || !strings.Contains(err.Error(), "256") || r.Active().ID() != "active" {
+			t.Errorf("%s of the 257th: got %v", name, err)
+		}
+	}
+	if _, err := jwk.NewRing(jwk.RingConfig{Active: more, Verify: append(verify, r.Active())}); err == nil {
+		t.Error("NewRing of 257: got no error")
+	}
+	if err := r.Drop("0"); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Rotate(more); err != nil {
+		t.Errorf("Rotate after Drop: %v", err)
+	}
 }
 
 func TestRingRotation(t *testing.T) {
