@@ -1,6 +1,7 @@
 package ratelimit_test
 
 import (
+	"net/netip"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,4 +19,41 @@ func TestMemoryLockouts(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Two guesses meet if their accounts or their sent names are equal, in one network,
+// and else never, whatever bytes they have (ASVS 5.0, 8.4.1).
+func FuzzLockoutKeys(f *testing.F) {
+	v4, v6 := []byte{192, 0, 2, 1}, []byte("\x20\x01\x0d\xb8............")
+	f.Add("ada", "name:ada", v4, uint8(24), "ada", "name:ada", v4, uint8(24))
+	f.Add("ada", "name:ada", v4, uint8(24), "ada", "name:ada", v4, uint8(25))
+	f.Add("ada", "", v4, uint8(24), "", "ada", v4, uint8(24))
+	f.Add("a", "b", v4, uint8(0), "ab", "", v6, uint8(0))
+	f.Add("a\x04", "", v4, uint8(32), "a", "\x04", v6, uint8(128))
+	f.Add("a", "x", []byte{}, uint8(0), "a", "y", v6, uint8(64))
+	f.Add("a", "x", []byte{}, uint8(0), "b", "x", []byte{}, uint8(64))
+	prefix := func(addr []byte, bits uint8) netip.Prefix {
+		a, _ := netip.AddrFromSlice(addr)
+		p, _ := a.Prefix(int(bits))
+		return p
+	}
+	f.Fuzz(func(t *testing.T, account1, sent1 string, addr1 []byte, bits1 uint8, account2, sent2 string, addr2 []byte, bits2 uint8) {
+		far := ratelimit.LockoutLimit{Failures: 1000, Window: time.Hour}
+		b, err := newMemory(t, ratelimit.MemoryConfig{MaxKeys: 64}).OpenLockout("login", ratelimit.LockoutRules{
+			Pair: ratelimit.LockoutLimit{Failures: 1, Window: time.Hour}, Network: far, Account: far,
+			Backoff: time.Hour, MaxBackoff: time.Hour, KnownFor: time.Hour,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		first := ratelimit.LockoutGuess{Account: account1, Sent: sent1, Near: prefix(addr1, bits1)}
+		second := ratelimit.LockoutGuess{Account: account2, Sent: sent2, Near: prefix(addr2, bits2)}
+		if a, _ := b.Count(t.Context(), first); a.Locked {
+			t.Fatalf("the first guess is locked: %+v", a)
+		}
+		want := first.Near == second.Near && (account1 == account2 || sent1 == sent2 && sent1 != "")
+		if a, _ := b.Count(t.Context(), second); a.Locked != want {
+			t.Errorf("%+v after %+v: got locked %t, want %t", second, first, a.Locked, want)
+		}
+	})
 }
