@@ -133,8 +133,9 @@ func TestLockoutDefaults(t *testing.T) {
 	})
 }
 
-// What is one network, and what is not.
-func TestLockoutNetworks(t *testing.T) {
+// What is one network, and what is not: mapped addresses (CVE-2024-24790) and zones
+// (CVE-2025-22870) make no others.
+func TestCVE_2024_24790_LockoutNetworks(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		cfg  ratelimit.LockoutConfig

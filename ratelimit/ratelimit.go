@@ -1,5 +1,5 @@
 // Package ratelimit bounds how often something may happen: requests per client
-// address, per identity, or per whatever a [KeyFunc] says.
+// address, per identity, or per whatever a [KeyFunc] says, and failed logins.
 //
 //	limiter, err := ratelimit.New(ratelimit.Config{
 //		Limits: []ratelimit.Limit{ratelimit.PerSecond(10).WithBurst(20), ratelimit.PerHour(1000)},
@@ -39,11 +39,18 @@
 // "rate_limited" and Retry-After, the seconds until the same request would be
 // allowed, rounded up. t is the same number then.
 //
+// # Failed logins
+//
+// A limiter does not know which attempts fail. A [Lockout] does: it is the
+// auth.Lockout that auth/basic, auth/oauth and auth/apikey share, and ends guessing
+// without keeping people out of their accounts.
+//
 // # Several processes
 //
 // Without Config.Store each limiter counts in its own memory. To share counts
 // among processes, give it a Store that they share; Config.OnStoreError says
-// what happens while that one fails.
+// what happens while that one fails. A Lockout has a store of its own kind, which
+// auth/redisstore has for Redis.
 package ratelimit
 
 import (
