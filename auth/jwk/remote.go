@@ -265,13 +265,16 @@ func (r *RemoteSet) lookup(ctx context.Context, id, alg string, now time.Duratio
 			return Key{}, fmt.Errorf("jwk: the wait for the keys of %s was given up: %w", r.name, ctx.Err())
 		}
 	}
-	now = r.now()
 	s := r.state.Load()
-	if !s.serves(now) {
+	if !s.serves(r.now()) {
 		return Key{}, r.reason()
 	}
 	k, err := s.index.Lookup(ctx, id, alg)
-	if err == ErrUnknownKey && !r.renewed(s, now) && (f == nil || f.err != nil) {
+	switch {
+	case err != ErrUnknownKey:
+	case f != nil && f.err != nil:
+		return Key{}, f.err
+	case f == nil && !r.renewed(s, now):
 		return Key{}, r.reason()
 	}
 	return k, err
