@@ -263,9 +263,9 @@ func (s subject) measure(samples int) (ok bool, err error) {
 		}
 	}
 	times := make([][]float64, len(s.kinds))
-	order := rand.Perm(len(s.kinds))
+	order := rand.Perm(len(s.kinds)) //nolint:gosec // no secret
 	for range samples {
-		rand.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
+		rand.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] }) //nolint:gosec // no secret
 		for _, i := range order {
 			requests := make([]*http.Request, s.batch)
 			for n := range requests {
