@@ -458,8 +458,17 @@ func TestCVE_2024_21652_EvictionIsNoAmnesty(t *testing.T) {
 				}
 			}
 			t.Logf("%d of %d guesses passed", passed, n)
-			if tt.failures == 4 && passed > 4*(1<<14+128)*4 {
+			if tt.failures == 4 && passed > 4*(1<<14+128) {
 				t.Errorf("%d of %d guesses passed, want no more than the table has room for", passed, n)
+			}
+			told := 0
+			for i := range uint32(100) {
+				if count("new "+strconv.Itoa(int(i)), 1<<31+i).RetryAfter > 0 {
+					told++
+				}
+			}
+			if (tt.failures == 4) != (told > 90) {
+				t.Errorf("of 100 new keys %d are told to wait", told)
 			}
 		})
 	}
@@ -487,6 +496,15 @@ func TestMemoryLockoutForgetsTheOldestAccounts(t *testing.T) {
 		}
 		if passed, _, _ := attempts(t, l, 1, "ada", "", home); passed != 1 {
 			t.Error("a network that was used a moment ago is forgotten")
+		}
+		forgotten := 0
+		for i := range 100 {
+			attempts(t, l, 1, strconv.Itoa(i), "", sprayed(i))
+			passed, _, _ := attempts(t, l, 1, strconv.Itoa(i), "", evil)
+			forgotten += 1 - passed
+		}
+		if forgotten < 90 {
+			t.Errorf("of the 100 oldest accounts %d are forgotten, want nearly all", forgotten)
 		}
 	})
 }

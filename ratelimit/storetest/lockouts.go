@@ -388,7 +388,7 @@ var lockoutCases = []lockoutCase{
 		b.fail(1, sent(guess("bob", other), "b"))
 		b.silent("bob in ada's network", sent(guess("bob", home), "c"))
 	}},
-	{name: "many known networks", why: "an account knows 16 networks", run: func(t *testing.T, s *lockouts) {
+	{name: "many known networks", why: "an account knows the 16 networks where it has succeeded last", run: func(t *testing.T, s *lockouts) {
 		b := s.open(t, account(1))
 		at := func(i int) string { return "10." + strconv.Itoa(i) + ".0.1" }
 		for i := range 16 {
@@ -398,6 +398,16 @@ var lockoutCases = []lockoutCase{
 		b.silent("a strange network", sent(guess("ada", other), ""))
 		for i := range 16 {
 			b.passes("known network "+strconv.Itoa(i), sent(guess("ada", at(i)), ""))
+		}
+		for i := range 17 {
+			s.Advance(time.Millisecond)
+			b.succeed(sent(guess("bob", at(i)), ""))
+			s.Advance(time.Millisecond)
+			b.succeed(sent(guess("bob", at(0)), ""))
+		}
+		b.fail(1, sent(guess("bob", away), ""))
+		for _, i := range []int{0, 2, 16} {
+			b.passes("known network "+strconv.Itoa(i)+" of 17", sent(guess("bob", at(i)), ""))
 		}
 	}},
 	{name: "known for some time", why: "a network is known for KnownFor after the last success", frozen: true, run: func(t *testing.T, s *lockouts) {
@@ -536,6 +546,16 @@ var lockoutCases = []lockoutCase{
 			}
 			s.Advance(a.RetryAfter)
 			b.succeed(g)
+		}
+	}},
+	{name: "began after a time", why: "a lock after everything was forgiven is a new one", frozen: true, run: func(t *testing.T, s *lockouts) {
+		b := s.open(t)
+		for range 2 {
+			b.fail(3, guess("ada", home))
+			if a := b.told("guess 4", guess("ada", home)); a.Began != ratelimit.CountSentNear {
+				t.Errorf("got Began %b, want %b", a.Began, ratelimit.CountSentNear)
+			}
+			s.Advance(3 * time.Hour)
 		}
 	}},
 	{name: "hostile names", why: "a name is any bytes, and names that differ are apart", run: func(t *testing.T, s *lockouts) {

@@ -303,7 +303,12 @@ func (b *lockoutBook) Settle(_ context.Context, g ratelimit.LockoutGuess, a rate
 			most = 3
 		}
 		if account != "" && len(list) >= most {
-			list = list[1:]
+			switch {
+			case s.flaw == "the last known network goes":
+				list = list[:most-1]
+			default:
+				list = list[1:]
+			}
 		}
 		b.known[account] = append(list, seen{near, s.now})
 	}
@@ -360,7 +365,8 @@ var lockoutFlaws = map[string][]string{
 	"shortest wait":                             {"longest wait"},
 	"early RetryAfter":                          {"wait"},
 	"began at each refusal":                     {"began"},
-	"began but once":                            {"began anew"},
+	"the last known network goes":               {"many known networks"},
+	"began but once":                            {"began anew", "began after a time"},
 	"a refusal counts":                          {"refusal counts nothing"},
 	"a refusal uses up the network":             {"refusal counts nothing"},
 	"silent refusals count on the account":      {"silent refusal counts"},
