@@ -522,23 +522,23 @@ func (r *Rotation) save(ctx context.Context, s RingState) error {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, saveTimeout)
-	ended := make(chan error, 1)
+	result := errSaveEnded
+	ended := make(chan struct{}) // closed when result is set
 	go func() {
 		defer cancel()
-		err := errSaveEnded
+		defer close(ended)
 		defer func() {
 			if v := recover(); v != nil {
-				err = fmt.Errorf("panic: %v", v)
+				result = fmt.Errorf("panic: %v", v)
 			}
-			ended <- err
 		}()
-		err = r.cfg.Save(ctx, s.clone())
+		result = r.cfg.Save(ctx, s.clone())
 	}()
 	bound := time.NewTimer(saveBound)
 	defer bound.Stop()
 	select {
-	case err := <-ended:
-		return err
+	case <-ended:
+		return result
 	case <-bound.C:
 		go func() {
 			<-ended
