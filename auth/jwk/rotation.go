@@ -401,7 +401,7 @@ func (r *Rotation) forget(id string) error {
 	s.Retired = slices.DeleteFunc(s.Retired, func(one RetiredKey) bool { return one.Key.ID() == id })
 	switch {
 	case r.ctx.Err() != nil:
-		return errRotationClosed
+		return fmt.Errorf("jwk: dropping a key: %w", errRotationClosed)
 	case id == s.Active.ID():
 		return errors.New("jwk: the active key can't be dropped: call Rotation.Rotate first")
 	case id == s.Next.ID() && id != "":
@@ -428,9 +428,9 @@ func (r *Rotation) set(s RingState) error {
 }
 
 var (
-	errRotationClosed = errors.New("jwk: the Rotation is closed")
-	errSaveHangs      = errors.New("it does not end")
-	errSaveEnded      = errors.New("it has ended its goroutine")
+	errRotationClosed = errors.New("the Rotation is closed")
+	errSaveHangs      = errors.New("Save does not end")
+	errSaveEnded      = errors.New("Save has ended its goroutine")
 )
 
 // change saves what a step makes of the state, and then makes it the ring's. Without a
