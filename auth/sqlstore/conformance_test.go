@@ -8,6 +8,7 @@ import (
 	keytest "github.com/sallyport/sallyport/auth/apikey/storetest"
 	"github.com/sallyport/sallyport/auth/oauth"
 	refreshtest "github.com/sallyport/sallyport/auth/oauth/storetest"
+	"github.com/sallyport/sallyport/auth/sqlstore"
 	"github.com/sallyport/sallyport/auth/storetest"
 )
 
@@ -16,7 +17,7 @@ func TestConformance(t *testing.T) {
 		"PostgreSQL": postgreSQL,
 		"SQLite":     sqlite,
 		"SQLite in memory": func(t testing.TB) backend {
-			b := backend{dialect: 2, driver: "sqlite", dsn: ":memory:", prefix: "sallyport_"}
+			b := backend{dialect: sqlstore.SQLite, driver: "sqlite", dsn: ":memory:", prefix: "sallyport_"}
 			b.db = openOne(t, b.driver, b.dsn)
 			return b
 		},

@@ -167,10 +167,10 @@ func (k *Keys) List(ctx context.Context, subject string) ([]apikey.Record, error
 }
 
 // String tells nothing of the keys.
-func (k *Keys) String() string { return "sqlstore.Keys" }
+func (Keys) String() string { return "sqlstore.Keys" }
 
 // Format writes String whatever the verb.
-func (k *Keys) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, k.String()) }
+func (k Keys) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, k.String()) }
 
 // A keyRow is a Record as it is read.
 type keyRow struct {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/sallyport/sallyport/auth"
+	"github.com/sallyport/sallyport/auth/sqlstore"
 	"github.com/sallyport/sallyport/internal/conformance"
 )
 
@@ -98,7 +99,7 @@ func TestWithoutTables(t *testing.T) {
 // A database in memory is another for each connection.
 func TestMemoryIsRefused(t *testing.T) {
 	for _, dsn := range []string{":memory:", "file::memory:?cache=shared", ""} {
-		b := backend{dialect: 2, driver: "sqlite", dsn: dsn, db: open(t, "sqlite", dsn), prefix: "sallyport_"}
+		b := backend{dialect: sqlstore.SQLite, driver: "sqlite", dsn: dsn, db: open(t, "sqlite", dsn), prefix: "sallyport_"}
 		s := unmigrated(t, b)
 		for name, err := range map[string]error{"Migrate": s.Migrate(t.Context()), "Check": s.Check(t.Context())} {
 			if err == nil || !strings.Contains(err.Error(), "call DB.SetMaxOpenConns(1)") {

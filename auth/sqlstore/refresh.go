@@ -156,10 +156,10 @@ func (r *RefreshTokens) Revoke(ctx context.Context, which oauth.RefreshSelector)
 }
 
 // String tells nothing of the tokens.
-func (r *RefreshTokens) String() string { return "sqlstore.RefreshTokens" }
+func (RefreshTokens) String() string { return "sqlstore.RefreshTokens" }
 
 // Format writes String whatever the verb.
-func (r *RefreshTokens) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, r.String()) }
+func (r RefreshTokens) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, r.String()) }
 
 func earlier(a, b time.Time) time.Time {
 	if b.Before(a) {

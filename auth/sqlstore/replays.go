@@ -52,7 +52,7 @@ func (r *Replays) Use(ctx context.Context, key string, until time.Time) (bool, e
 }
 
 // String tells nothing of the keys.
-func (r *Replays) String() string { return "sqlstore.Replays" }
+func (Replays) String() string { return "sqlstore.Replays" }
 
 // Format writes String whatever the verb.
-func (r *Replays) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, r.String()) }
+func (r Replays) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, r.String()) }

@@ -125,7 +125,7 @@ func (r *Revocations) Revoked(ctx context.Context, t auth.TokenInfo) (bool, erro
 }
 
 // String tells nothing of what was revoked.
-func (r *Revocations) String() string { return "sqlstore.Revocations" }
+func (Revocations) String() string { return "sqlstore.Revocations" }
 
 // Format writes String whatever the verb.
-func (r *Revocations) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, r.String()) }
+func (r Revocations) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, r.String()) }

@@ -86,6 +86,12 @@ type Config struct {
 	Timeout time.Duration
 }
 
+// String tells nothing of the database, whose DB may show a password.
+func (Config) String() string { return "sqlstore.Config" }
+
+// Format writes String whatever the verb.
+func (c Config) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, c.String()) }
+
 const (
 	defaultPrefix  = "sallyport_" // which the texts of all statements have
 	longestPrefix  = 32           // of the 63 bytes of a name in PostgreSQL

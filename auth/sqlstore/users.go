@@ -177,7 +177,7 @@ func (u *Users) change(ctx context.Context, st *statement, subject string, args 
 }
 
 // String tells nothing of the accounts.
-func (u *Users) String() string { return "sqlstore.Users" }
+func (Users) String() string { return "sqlstore.Users" }
 
 // Format writes String whatever the verb.
-func (u *Users) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, u.String()) }
+func (u Users) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, u.String()) }
