@@ -429,8 +429,8 @@ func (r *Rotation) set(s RingState) error {
 
 var (
 	errRotationClosed = errors.New("the Rotation is closed")
-	errSaveHangs      = errors.New("Save does not end")
-	errSaveEnded      = errors.New("Save has ended its goroutine")
+	errSaveHangs      = errors.New("the call of Save does not end")
+	errSaveEnded      = errors.New("the call of Save has ended its goroutine")
 )
 
 // change saves what a step makes of the state, and then makes it the ring's. Without a
