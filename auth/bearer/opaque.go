@@ -33,7 +33,8 @@ type Introspection struct {
 	// set.
 	ClientID, ClientSecret string
 	// Authorize adds credentials of another kind to a request to the Endpoint. It
-	// must be safe for concurrent use. An error makes the answer 503.
+	// must be safe for concurrent use. An error makes the answer 503. What takes
+	// long must end with the request's context, which the Timeout bounds.
 	Authorize func(*http.Request) error
 
 	// AllowMissingAudience takes a token of which the issuer does not say whom it is
