@@ -215,6 +215,24 @@ func TestLockoutsInRedis(t *testing.T) {
 	}
 }
 
+// What is kept of an account has a bound, however many networks it comes from.
+func TestLockoutsKnowFewNetworks(t *testing.T) {
+	client := single(t, redistest.Start(t).Addr)
+	b := openLockout(t, redisstore.Config{Client: client, Timeout: patience}, lockoutRules())
+	for i := range 100 {
+		g := guess
+		g.Near = netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 0, byte(i), 0}), 24)
+		if err := b.Settle(t.Context(), g, ratelimit.LockoutAnswer{}, ratelimit.LockoutSuccess); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range keys(t, client) {
+		if n := len(client.Get(t.Context(), name).Val()); n > 16*100 {
+			t.Errorf("a value has %d bytes, want no more than 16 networks take", n)
+		}
+	}
+}
+
 // What a user of Redis needs, as the README says.
 func TestLockoutsLeastPrivilege(t *testing.T) {
 	server := redistest.Start(t)
@@ -377,6 +395,19 @@ func TestLockoutsUnknownValue(t *testing.T) {
 		a := count(t, b, guess)
 		if !a.Locked || a.RetryAfter <= 14*time.Minute || a.RetryAfter > 15*time.Minute {
 			t.Errorf("value %q: got %+v, want it locked for 15 minutes", value, a)
+		}
+		for _, name := range keys(t, client) { // those that were written again
+			if left := client.PTTL(t.Context(), name).Val(); left > 1010*time.Hour {
+				t.Errorf("value %q: a key is kept for %v", value, left)
+			}
+		}
+	}
+	for _, name := range keys(t, client) { // nothing is saved up
+		client.Set(t.Context(), name, "1 9999999999999999 0", 0)
+	}
+	for i := range 5 {
+		if a := count(t, b, guess); a.Locked != (i >= 3) {
+			t.Errorf("guess %d when all was forgiven long ago: got %+v", i+1, a)
 		}
 	}
 	for _, name := range keys(t, client) {

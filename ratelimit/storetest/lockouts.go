@@ -297,12 +297,14 @@ var lockoutCases = []lockoutCase{
 		}
 	}},
 	{name: "longest wait", why: "of several locks the longest wait is told", run: func(t *testing.T, s *lockouts) {
-		b := s.open(t, network(4), backoff(100*time.Millisecond, time.Hour))
-		b.fail(3, guess("ada", home))
-		s.Advance(b.told("guess 4", guess("ada", home)).RetryAfter)
-		b.fail(1, guess("ada", home)) // locks the pair for 200 ms, and the network for 100 ms
-		if a := b.told("guess 5", guess("ada", home)); a.RetryAfter <= 110*time.Millisecond && s.Frozen {
-			t.Errorf("got RetryAfter %s, want 200 ms", a.RetryAfter)
+		for _, limits := range [][2]int{{3, 4}, {4, 3}} {
+			b := s.open(t, network(limits[0]), pair(limits[1]), backoff(300*time.Millisecond, time.Hour))
+			b.fail(3, guess("ada", home))
+			s.Advance(b.told("guess 4", guess("ada", home)).RetryAfter)
+			b.fail(1, guess("ada", home)) // locks one for 600 ms, and the other for 300 ms
+			if a := b.told("guess 5", guess("ada", home)); a.RetryAfter <= 310*time.Millisecond {
+				t.Errorf("network %d, pair %d: got RetryAfter %s, want 600 ms", limits[0], limits[1], a.RetryAfter)
+			}
 		}
 	}},
 	{name: "forgiven", why: "one failure is forgiven each Window/Failures", frozen: true, run: func(t *testing.T, s *lockouts) {
@@ -400,10 +402,10 @@ var lockoutCases = []lockoutCase{
 			b.passes("known network "+strconv.Itoa(i), sent(guess("ada", at(i)), ""))
 		}
 		for i := range 17 {
-			s.Advance(time.Millisecond)
-			b.succeed(sent(guess("bob", at(i)), ""))
-			s.Advance(time.Millisecond)
-			b.succeed(sent(guess("bob", at(0)), ""))
+			for _, i := range []int{0, i} {
+				s.Advance(time.Millisecond)
+				b.succeed(sent(guess("bob", at(i)), ""))
+			}
 		}
 		b.fail(1, sent(guess("bob", away), ""))
 		for _, i := range []int{0, 2, 16} {
@@ -427,6 +429,15 @@ var lockoutCases = []lockoutCase{
 		b.told("a sent name after 31 days", sent(guess("eve", home), "sent eve"))
 		b.count(sent(guess("ada", other), "spelling 3"))
 		b.silent("the account after 31 days", sent(guess("ada", home), "spelling 4"))
+	}},
+	{name: "known each for itself", why: "a success in another network keeps none known for longer", run: func(t *testing.T, s *lockouts) {
+		b := s.open(t, account(1), func(r *ratelimit.LockoutRules) { r.KnownFor = 300 * time.Millisecond })
+		b.succeed(sent(guess("ada", home), ""))
+		s.Advance(200 * time.Millisecond)
+		b.succeed(sent(guess("ada", away), ""))
+		s.Advance(200 * time.Millisecond)
+		b.fail(1, sent(guess("ada", other), ""))
+		b.silent("the first network", sent(guess("ada", home), ""))
 	}},
 	{name: "undecided", why: "what could not be checked is not counted", run: func(t *testing.T, s *lockouts) {
 		b := s.open(t, network(3), account(3))

@@ -352,7 +352,7 @@ var lockoutFlaws = map[string][]string{
 	"known everywhere":                          {"limit of an account"},
 	"known nowhere":                             {"known network"},
 	"known to all":                              {"known to one"},
-	"known for ever":                            {"known for some time"},
+	"known for ever":                            {"known for some time", "known each for itself"},
 	"few known networks":                        {"many known networks"},
 	"no limit of a network":                     {"limit of a network"},
 	"nothing is forgiven":                       {"forgiven"},
