@@ -25,13 +25,14 @@ func BenchmarkAuthenticator(b *testing.B) {
 	store := &accounts{users: map[string]auth.User{"ada": {Subject: "user-1", PasswordHash: hash}}}
 	h := wrap(newBasic(b, basic.Config{Users: store, Passwords: hasher}), discard{})
 	cold := wrap(newBasic(b, basic.Config{Users: store, Passwords: hasher, Cache: basic.CacheConfig{Disabled: true}}), discard{})
+	door := auth.Require(newBasic(b, basic.Config{Users: store, Passwords: hasher}))(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	for _, bb := range []struct {
 		name, authorization string
 		h                   http.Handler
 		want                int
 	}{
 		{"accepted", encode("ada", secret), cold, 200},
-		{"known", encode("ada", secret), h, 200},
+		{"known", encode("ada", secret), door, 200},
 		{"refused", encode("ada", "wrong"), h, 401},
 		{"unknown", encode("eve", "wrong"), h, 401},
 		{"malformed", "Basic YWRh", h, 401},

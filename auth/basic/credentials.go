@@ -26,7 +26,9 @@ func parse(credentials string) (name, password string, err error) {
 	if len(credentials) > maxCredentials {
 		return "", "", malformed("too long")
 	}
-	decoded, err := strictbase64.Decode(base64.StdEncoding, credentials)
+	var buf [256]byte // enough for nearly all
+	decoded, err := strictbase64.Append(buf[:0], base64.StdEncoding, credentials)
+	defer clear(decoded)
 	if err != nil {
 		return "", "", malformed("not canonical base64")
 	}
