@@ -70,7 +70,7 @@ func (l *Lockouts) OpenLockout(name string, rules ratelimit.LockoutRules) (ratel
 	if _, ok := l.names[name]; ok {
 		return nil, fmt.Errorf("redisstore: the lockout %q is open already in this store", name)
 	}
-	b := &lockoutBook{store: l.store, name: name}
+	b := &lockoutBook{store: l.store}
 	b.slot = l.store.prefix + "{" + strings.TrimPrefix(l.store.key(kindLockout, name), l.store.prefix) + "}"
 	limits := []ratelimit.LockoutLimit{rules.Network, rules.Pair, rules.Account, rules.Pair, rules.Account}
 	steps := 0
@@ -106,8 +106,7 @@ const (
 // A lockoutBook is one lockout.
 type lockoutBook struct {
 	store *store
-	name  string
-	slot  string // begins each key
+	slot  string // begins each key, and has the name of the lockout in it
 	args  []any  // the rules
 }
 
@@ -307,7 +306,7 @@ func (b *lockoutBook) run(ctx context.Context, g *ratelimit.LockoutGuess, act st
 
 // key names what is kept of the parts in the slot of the lockout.
 func (b *lockoutBook) key(kind byte, parts ...string) string {
-	return b.slot + strings.TrimPrefix(b.store.key(kind, append(parts, b.name)...), b.store.prefix)
+	return b.slot + strings.TrimPrefix(b.store.key(kind, parts...), b.store.prefix)
 }
 
 // networkName is a network as a part of a key.
