@@ -20,8 +20,10 @@ var strict = map[*base64.Encoding]*base64.Encoding{
 // Decode decodes s, which must be canonical: the spare bits at its end are zero
 // (RFC 4648, section 3.5), padding is as enc has it, and there are no line
 // breaks. Of these encoding/base64 checks the first only if it is told to, and
-// the last never. enc is one of the four of encoding/base64.
-func Decode(enc *base64.Encoding, s string) ([]byte, error) { return Append(nil, enc, s) }
+// the last never. What is decoded is never nil. enc is one of the four of encoding/base64.
+func Decode(enc *base64.Encoding, s string) ([]byte, error) {
+	return Append(make([]byte, 0, enc.DecodedLen(len(s))), enc, s)
+}
 
 // Append is [Decode] that appends to dst.
 func Append(dst []byte, enc *base64.Encoding, s string) ([]byte, error) {

@@ -29,6 +29,9 @@ func TestDecode(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			b, err := strictbase64.Decode(tt.enc, tt.s)
+			if err == nil && b == nil {
+				t.Error("got nil")
+			}
 			if got := string(b); tt.want == "!" && err == nil || tt.want != "!" && (err != nil || got != tt.want) {
 				t.Errorf("got %q, %v, want %q", b, err, tt.want)
 			}
