@@ -15,6 +15,7 @@ func (s *Store) Statements() (all []Statement) {
 }
 
 const (
-	Attempts = attempts
-	Batch    = batch
+	Attempts     = attempts
+	AttemptsLost = attemptsLost
+	Batch        = batch
 )

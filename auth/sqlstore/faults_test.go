@@ -224,22 +224,23 @@ func TestTriedAgain(t *testing.T) {
 				err   error
 				after bool
 				again bool
+				lost  bool
 			}{
-				{"a serialization failure", state("40001"), false, true},
-				{"a deadlock", state("40P01"), false, true},
-				{"SQLITE_BUSY", code(5), false, true},
-				{"SQLITE_BUSY_SNAPSHOT", code(5 | 2<<8), false, true},
-				{"SQLITE_LOCKED", code(6), false, true},
-				{"a connection that is cut before", io.ErrUnexpectedEOF, false, repeatable},
-				{"a connection that is cut after", io.ErrUnexpectedEOF, true, repeatable},
-				{"a shutdown", state("57P01"), true, repeatable},
-				{"a lost connection", state("08006"), true, repeatable},
-				{"a full disk", state("53100"), false, false},
-				{"no right", state("42501"), false, false},
-				{"SQLITE_FULL", code(13), false, false},
-				{"SQLITE_IOERR", code(10), true, false},
-				{"something else", errors.New(canary), true, false},
-				{"a verdict of a driver", auth.ErrNotFound, false, false},
+				{"a serialization failure", state("40001"), false, true, false},
+				{"a deadlock", state("40P01"), false, true, false},
+				{"SQLITE_BUSY", code(5), false, true, false},
+				{"SQLITE_BUSY_SNAPSHOT", code(5 | 2<<8), false, true, false},
+				{"SQLITE_LOCKED", code(6), false, true, false},
+				{"a connection that is cut before", io.ErrUnexpectedEOF, false, repeatable, true},
+				{"a connection that is cut after", io.ErrUnexpectedEOF, true, repeatable, true},
+				{"a shutdown", state("57P01"), true, repeatable, true},
+				{"a lost connection", state("08006"), true, repeatable, true},
+				{"a full disk", state("53100"), false, false, false},
+				{"no right", state("42501"), false, false, false},
+				{"SQLITE_FULL", code(13), false, false, false},
+				{"SQLITE_IOERR", code(10), true, false, false},
+				{"something else", errors.New(canary), true, false, false},
+				{"a verdict of a driver", auth.ErrNotFound, false, false, false},
 			} {
 				var n atomic.Int64
 				after.Store(tt.after)
@@ -252,6 +253,9 @@ func TestTriedAgain(t *testing.T) {
 					want := int64(1)
 					if tt.again {
 						want = sqlstore.Attempts
+					}
+					if tt.again && tt.lost {
+						want = sqlstore.AttemptsLost
 					}
 					if n.Load() != want {
 						t.Errorf("%s, %s: it was tried %d times, want %d", name, tt.name, n.Load(), want)

@@ -121,7 +121,8 @@ func (s *Store) each(ctx context.Context, st *statement, reset func(), row func(
 }
 
 const (
-	attempts     = 8
+	attempts     = 8 // where the database has said that nothing was done
+	attemptsLost = 3 // where there was no connection: a database that is down needs no flood
 	firstPause   = 4 * time.Millisecond
 	longestPause = 128 * time.Millisecond
 )
@@ -142,8 +143,14 @@ func (s *Store) run(ctx context.Context, st *statement, f func(context.Context, 
 		if err == nil {
 			return nil
 		}
-		again := undone(err) || lost(err) && (st.again || !unknown)
-		if !again || i == attempts || !rest(ctx, i) {
+		most := 1
+		switch {
+		case undone(err):
+			most = attempts
+		case lost(err) && (st.again || !unknown):
+			most = attemptsLost
+		}
+		if i >= most || !rest(ctx, i) {
 			return failed(ctx, st.what, err)
 		}
 	}

@@ -156,7 +156,8 @@ func (u *Users) SetScopes(ctx context.Context, subject string, scopes []string) 
 // Delete removes all of the account with this subject but the subject, which is never
 // given to another, so that nothing of this account becomes that of the next: its API
 // keys are refused for good, and its refresh tokens find no account. Its name is free.
-// Delete returns an error that wraps auth.ErrNotFound if there is no such subject.
+// Delete returns an error that wraps auth.ErrNotFound if there is no such subject; a
+// second call, after an error that does not tell, may be told so too.
 func (u *Users) Delete(ctx context.Context, subject string) error {
 	return u.change(ctx, u.remove, subject)
 }
