@@ -48,7 +48,7 @@ bench: ## Run the benchmarks ROUNDS (6) times; what it takes over loopback and b
 	@for i in $$(seq $(ROUNDS)); do for m in $(filter-out internal/bench ./internal/bench,$(MODULES)); do (cd $$m && $(GO) test -run '^$$' -bench . -benchmem ./...) || exit 1; done; done | tee bench.txt
 	@cd internal/bench && $(GO) run ./report -rounds $(ROUNDS) && $(GO) run ./stack
 
-timing: ## Measure whether the time of an answer tells why a login was refused (10 minutes on a quiet machine).
+timing: ## Measure logins under load, and whether their time tells why one was refused (10 minutes, on a quiet machine).
 	@$(GO) run ./internal/timing -samples $(SAMPLES)
 
 cover: ## Measure the statement coverage of the main module.

@@ -4,6 +4,7 @@ import (
 	"math"
 	"slices"
 	"testing"
+	"time"
 )
 
 // The answers of each kind are the same, whatever their times.
@@ -16,6 +17,13 @@ func TestAnswersAreAlike(t *testing.T) {
 		if _, err := s.measure(1); err != nil {
 			t.Errorf("%s: %v", s.name, err)
 		}
+	}
+}
+
+// Under load every request is answered, and the honest client by what it came for.
+func TestLoad(t *testing.T) {
+	if _, err := load(100*time.Millisecond, 10); err != nil {
+		t.Error(err)
 	}
 }
 
