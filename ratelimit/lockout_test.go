@@ -403,7 +403,7 @@ func TestLockoutIgnoresCancelledRequests(t *testing.T) {
 	}
 }
 
-var spray = flag.Int("spray", 300_000, "how many guesses at other accounts are to free what is locked")
+var spray = flag.Int("spray", 150_000, "how many guesses at other accounts are to free what is locked")
 
 // Argo CD (CVE-2024-21652, CVE-2024-21662) lost its count of failures when the cache
 // overflowed. Here other keys, of many times the number that fit, free none that is

@@ -337,7 +337,7 @@ func parseAnswer(reply string) (a ratelimit.LockoutAnswer, ok bool) {
 	}
 	a = ratelimit.LockoutAnswer{
 		Locked: parts[0] == "1", RetryAfter: time.Duration(n[0]) * time.Microsecond,
-		Counted: ratelimit.LockoutCounters(n[1]), Began: ratelimit.LockoutCounters(n[2]),
+		Counted: ratelimit.LockoutCounters(n[1] & all), Began: ratelimit.LockoutCounters(n[2] & all), //nolint:gosec // of 5 bits
 	}
 	// What was neither refused nor counted would be free.
 	told := ratelimit.CountNetwork | ratelimit.CountSentNear | ratelimit.CountSent

@@ -3,10 +3,10 @@ package storetest_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/netip"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -81,6 +81,8 @@ type place struct {
 	limit ratelimit.LockoutLimit
 }
 
+func part(s string) string { return strconv.Itoa(len(s)) + ":" + s }
+
 func (b *lockoutBook) places(g ratelimit.LockoutGuess) []place {
 	f, r := b.s.flaw, b.rules
 	near, network := g.Near.String(), g.Network.String()
@@ -101,23 +103,23 @@ func (b *lockoutBook) places(g ratelimit.LockoutGuess) []place {
 	case "networks ignore length":
 		near = netip.PrefixFrom(g.Near.Addr(), 24).Masked().String()
 	}
-	all := []place{{ratelimit.CountNetwork, fmt.Sprintf("n%q", network), r.Network}}
+	all := []place{{ratelimit.CountNetwork, "n" + part(network), r.Network}}
 	if g.Sent != "" {
-		all = append(all, place{ratelimit.CountSentNear, fmt.Sprintf("s%q%q", sent, near), r.Pair})
+		all = append(all, place{ratelimit.CountSentNear, "s" + part(sent) + part(near), r.Pair})
 		if f == "sent everywhere" || !b.knows("", near) {
-			all = append(all, place{ratelimit.CountSent, fmt.Sprintf("S%q", sent), r.Account})
+			all = append(all, place{ratelimit.CountSent, "S" + part(sent), r.Account})
 		}
 	}
-	all = append(all, place{ratelimit.CountPair, fmt.Sprintf("p%q%q", account, near), r.Pair})
+	all = append(all, place{ratelimit.CountPair, "p" + part(account) + part(near), r.Pair})
 	if f != "pair without network" && f != "known everywhere" && !b.knows(account, near) || f == "known nowhere" {
-		all = append(all, place{ratelimit.CountAccount, fmt.Sprintf("a%q", account), r.Account})
+		all = append(all, place{ratelimit.CountAccount, "a" + part(account), r.Account})
 	}
 	if f == "no limit of a network" {
 		all = all[1:]
 	}
 	if f == "pair without network" {
 		for i := range all {
-			all[i].key, _, _ = strings.Cut(all[i].key, `"`+near)
+			all[i].key, _, _ = strings.Cut(all[i].key, part(near))
 		}
 	}
 	return all
@@ -303,11 +305,9 @@ func (b *lockoutBook) Settle(_ context.Context, g ratelimit.LockoutGuess, a rate
 			most = 3
 		}
 		if account != "" && len(list) >= most {
-			switch {
-			case s.flaw == "the last known network goes":
-				list = list[:most-1]
-			default:
-				list = list[1:]
+			list = list[1:]
+			if s.flaw == "the last known network goes" {
+				list = b.known[account][:most-1]
 			}
 		}
 		b.known[account] = append(list, seen{near, s.now})
