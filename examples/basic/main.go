@@ -74,7 +74,11 @@ func newHandler(accounts string, admins []string) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	door, err := basic.New(basic.Config{Realm: "example", Users: users, Passwords: hasher})
+	lockout, err := ratelimit.NewLockout(ratelimit.LockoutConfig{})
+	if err != nil {
+		return nil, err
+	}
+	door, err := basic.New(basic.Config{Realm: "example", Users: users, Passwords: hasher, Lockout: lockout})
 	if err != nil {
 		return nil, err
 	}

@@ -99,9 +99,13 @@ func newHandler(base string, key jwk.Key, demo *demo) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
+	lockout, err := ratelimit.NewLockout(ratelimit.LockoutConfig{}) // one memory of failed logins for all
+	if err != nil {
+		return nil, err
+	}
 	issuer, err := oauth.NewServer(oauth.Config{
 		Issuer: base, Audience: base, Keys: ring,
-		Users: demo.users, Passwords: demo.hasher, Clients: demo.clients,
+		Users: demo.users, Passwords: demo.hasher, Lockout: lockout, Clients: demo.clients,
 		// RFC 9700 says that the password grant must not be used: it shows the
 		// password to the client. Here the client is the service's own page, which
 		// is the one case where that tells nobody anything new. Services with
@@ -119,11 +123,11 @@ func newHandler(base string, key jwk.Key, demo *demo) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	keys, err := apikey.New(apikey.Config{Store: demo.keys})
+	keys, err := apikey.New(apikey.Config{Store: demo.keys, Lockout: lockout})
 	if err != nil {
 		return nil, err
 	}
-	passwords, err := basic.New(basic.Config{Realm: "quickstart", Users: demo.users, Passwords: demo.hasher})
+	passwords, err := basic.New(basic.Config{Realm: "quickstart", Users: demo.users, Passwords: demo.hasher, Lockout: lockout})
 	if err != nil {
 		return nil, err
 	}
