@@ -86,8 +86,9 @@ type Config struct {
 // The account is looked up for each request all the same: a changed password, an account
 // that was disabled or removed, and changed roles count at once. What is remembered is
 // not an attempt to the Lockout, so that an attack on an account does not stop a client
-// that is logged in. It is remembered for the address of that client alone, or guesses
-// from elsewhere would be looked at without being counted.
+// that is logged in. It is remembered for the address of that client alone, and until
+// ten wrong passwords have come from there: else guesses would be looked at without being
+// counted.
 type CacheConfig struct {
 	MaxAge     time.Duration // from 1 second to 5 minutes; 0 means 30 seconds
 	MaxEntries int           // of passwords, up to 1,000,000; 0 means 10,000

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"sync"
 	"testing"
@@ -13,6 +14,7 @@ import (
 	"github.com/sallyport/sallyport/audit"
 	"github.com/sallyport/sallyport/auth"
 	"github.com/sallyport/sallyport/auth/basic"
+	"github.com/sallyport/sallyport/internal/scope"
 )
 
 // A password that was right is not hashed again for 30 seconds, and then it is.
@@ -136,29 +138,55 @@ func TestCVE_2026_33496_CacheKeysDoNotCollide(t *testing.T) {
 	}
 }
 
-// A client that is logged in goes on while others guess, and what it sends is no attempt.
+// A client that is logged in goes on while others guess, and what it sends is no
+// attempt. Who guesses from its address has ten guesses until it is asked like others.
 func TestCacheGoesOnWhileTheAccountIsLocked(t *testing.T) {
-	l := &lockout{limit: 3}
-	b := newBasic(t, basic.Config{Users: unchanging{newAccounts()}, Lockout: l})
-	if _, err := login(b, encode("ada", secret)); err != nil {
-		t.Fatal(err)
+	from := func(addr string, pw string) *http.Request {
+		s, r := scope.For(request(encode("ada", pw)))
+		s.Recorder, r.RemoteAddr = discard{}, addr+":1"
+		return r
 	}
-	for range 10 {
-		if _, err := login(b, encode("ada", "wrong")); !errors.Is(err, auth.ErrInvalid) {
+	l := &lockout{limit: 3}
+	users := unchanging{newAccounts()}
+	b := newBasic(t, basic.Config{Users: users, Lockout: l})
+	try := func(addr, pw string) bool {
+		t.Helper()
+		_, err := b.Authenticate(from(addr, pw))
+		if err != nil && !errors.Is(err, auth.ErrInvalid) {
 			t.Fatal(err)
 		}
+		return err == nil
+	}
+	if !try("192.0.2.1", secret) {
+		t.Fatal("the first login is refused")
+	}
+	for range 100 {
+		if try("203.0.113.9", "wrong") {
+			t.Fatal("a wrong password is accepted")
+		}
+	}
+	if try("203.0.113.9", secret) {
+		t.Error("the right password is accepted from where the account is locked")
 	}
 	before := len(l.calls)
-	if _, err := login(b, encode("ada", secret)); err != nil {
-		t.Errorf("the client that is logged in: %v", err)
+	for range 3 {
+		if !try("192.0.2.1", secret) {
+			t.Error("the client that is logged in is refused")
+		}
 	}
 	if len(l.calls) != before {
 		t.Error("it was counted as an attempt")
 	}
-	// A client that is not is kept out, with the right password too.
-	cold := newBasic(t, basic.Config{Users: unchanging{newAccounts()}, Lockout: l})
-	if _, err := login(cold, encode("ada", secret)); !errors.Is(err, auth.ErrInvalid) {
-		t.Errorf("one that is not: got %v, want ErrInvalid", err)
+	for n := range 10 {
+		if try("192.0.2.1", "wrong") {
+			t.Fatal("a wrong password is accepted")
+		}
+		if known := n < 9; try("192.0.2.1", secret) != known {
+			t.Errorf("after %d wrong passwords from its address the client is known: %v", n+1, !known)
+		}
+	}
+	if len(l.calls) != before+11 {
+		t.Errorf("%d attempts were counted, want the 10 wrong ones and the one that was not known", len(l.calls)-before)
 	}
 }
 
