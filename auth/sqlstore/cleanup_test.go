@@ -29,7 +29,8 @@ func TestCleanup(t *testing.T) {
 		if n, err := s.Cleanup(t.Context()); n != 0 || err != nil {
 			t.Errorf("of nothing: got %d, %v", n, err)
 		}
-		fill(t, b, sqlstore.Batch+500)
+		const rows = 2*sqlstore.Batch + 500
+		fill(t, b, rows)
 		if n, err := s.Cleanup(t.Context()); n != 0 || err != nil {
 			t.Errorf("of what has not ended: got %d, %v", n, err)
 		}
@@ -48,6 +49,15 @@ func TestCleanup(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		// And a revocation that ends earlier cuts off none that ends later.
+		for _, until := range []time.Time{now.Add(time.Hour), now.Add(-30 * time.Second)} {
+			if err := s.Revocations().Revoke(t.Context(), auth.Revocation{Issuer: "i", SessionID: "s", Until: until}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := b.one(t, "SELECT count(*) FROM sallyport_revocations WHERE until > "+b.at(now.Add(time.Hour))); got != fmt.Sprint(1) {
+			t.Errorf("%s revocations end in an hour or later, want 1", got)
+		}
 		f := oauth.RefreshFamily{
 			Key: "k", SessionID: "s", Issuer: "i", Subject: "u", Ends: now.Add(time.Hour),
 			Rotation: oauth.Rotation{Current: chained(0), Expires: now.Add(-24 * time.Hour)},
@@ -56,17 +66,17 @@ func TestCleanup(t *testing.T) {
 			t.Fatal(err)
 		}
 		var n atomic.Int64
-		conformance.Together(3, func(int) {
+		conformance.Together(2, func(int) {
 			deleted, err := s.Cleanup(t.Context())
 			if err != nil {
 				t.Errorf("Cleanup: %v", err)
 			}
 			n.Add(deleted)
 		})
-		if want := int64(3 * (sqlstore.Batch + 500)); n.Load() != want {
+		if want := int64(3 * rows); n.Load() != want {
 			t.Errorf("%d rows were deleted, want %d", n.Load(), want)
 		}
-		for table, want := range map[string]string{"users": "1501", "api_keys": "1501", "refresh_tokens": "1", "revocations": "1", "replays": "0"} {
+		for table, want := range map[string]string{"users": "2501", "api_keys": "2501", "refresh_tokens": "1", "revocations": "2", "replays": "0"} {
 			if got := b.one(t, "SELECT count(*) FROM sallyport_"+table); got != want {
 				t.Errorf("%s rows of %s are left, want %s", got, table, want)
 			}
