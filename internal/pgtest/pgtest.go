@@ -195,7 +195,12 @@ func folder(t testing.TB) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	t.Cleanup(func() {
+		// A process of the server may write for a moment after the first has ended.
+		for deadline := time.Now().Add(patience); os.RemoveAll(dir) != nil && time.Now().Before(deadline); {
+			time.Sleep(pause)
+		}
+	})
 	if os.Getuid() == 0 {
 		u := account()
 		uid, _ := strconv.Atoi(u.Uid)
