@@ -20,7 +20,8 @@ type reader struct {
 	v        *verifier
 	document string
 	cursor   strictjson.Cursor
-	lists    []string // backs the lists of strings
+	out      *verified // what is read into, once there are claims
+	lists    []string  // backs the lists of strings; begins in out
 
 	issuer, subject, id, session, client string
 
@@ -88,35 +89,22 @@ func (r *reader) check(now time.Time) error {
 
 // verified returns what was read.
 func (r *reader) verified(now time.Time) *verified {
-	v := r.v
-	t := &verified{
-		by: v,
-		id: r.id, session: r.session, issued: r.issued,
-		size:     len(r.document),
-		verified: now,
-		good:     r.notUntil.Add(-v.Leeway),
-		identity: auth.Identity{
-			Subject:  r.subject,
-			Issuer:   v.Issuer,
-			Scheme:   scheme,
-			ClientID: r.client,
-			AuthTime: r.authTime,
-			Expires:  r.expires,
-			ACR:      r.acr,
-			Claims:   auth.NewClaims(r.document),
-		},
-		thumbprint:  r.thumbprint,
-		certificate: r.certificate,
-	}
+	v, t := r.v, r.out
+	t.by, t.size, t.verified = v, len(r.document), now
+	t.id, t.session, t.issued = r.id, r.session, r.issued
+	t.thumbprint, t.certificate = r.thumbprint, r.certificate
+	t.good = r.notUntil.Add(-v.Leeway)
+	i := &t.identity
+	i.Subject, i.Issuer, i.Scheme, i.ClientID = r.subject, v.Issuer, scheme, r.client
+	i.AuthTime, i.Expires, i.ACR = r.authTime, r.expires, r.acr
+	i.Claims = auth.NewClaims(r.document)
 	if issued := r.issued.Add(-v.Leeway); issued.After(t.good) {
 		t.good = issued
 	}
 	if !r.expires.IsZero() {
 		t.ends = r.expires.Add(v.Leeway)
 	}
-	t.identity.Scopes = r.scopes.of(r.lists)
-	t.identity.Roles = r.roles.of(r.lists)
-	t.identity.AMR = r.amr.of(r.lists)
+	i.Scopes, i.Roles, i.AMR = r.scopes.of(r.lists), r.roles.of(r.lists), r.amr.of(r.lists)
 	return t
 }
 
@@ -133,7 +121,8 @@ func (r *reader) read(payload []byte) error {
 	if err != nil || cursor.Kind() != strictjson.Map {
 		return errClaims
 	}
-	r.document, r.cursor, r.lists = string(payload), cursor, make([]string, 0, 8)
+	r.out = new(verified)
+	r.document, r.cursor, r.lists = string(payload), cursor, r.out.lists[:0]
 	for more := r.cursor.Enter(); more; more = r.cursor.More() {
 		if err := r.claim(jws.MemberName(r.cursor.Name())); err != nil {
 			return err

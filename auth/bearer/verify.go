@@ -19,6 +19,7 @@ type verified struct {
 	// What a [Token] has and an identity has not.
 	id, session string
 	issued      time.Time
+	lists       [7]string // where the identity's are, if they are not longer
 
 	// What a later request with the same token is decided by.
 	token    string // the token itself, where it is kept
