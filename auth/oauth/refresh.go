@@ -308,8 +308,9 @@ func (s *Server) owner(ctx context.Context, f RefreshFamily) (auth.User, error) 
 // Config.Revocations the access tokens that were issued to him until now. Call it when
 // a password is changed or an account disabled, and after that is stored: a login whose
 // password was checked before, and which is answered after, has an access token that lives
-// until it expires, and a refresh token that is refused. It returns an error if the server has
-// no store for either, or a store failed; then call it again.
+// until it expires, and a refresh token that is refused. Tokens tell whole seconds, so the
+// access token of a login within the second in which it returns is refused too. It returns an
+// error if the server has no store for either, or a store failed; then call it again.
 func (s *Server) RevokeSubject(ctx context.Context, subject string) error {
 	return s.revoke(ctx, RefreshSelector{Subject: subject, Issuer: s.issuer}, auth.Revocation{
 		Issuer: s.issuer, Subject: subject, NotBefore: time.Now(), Until: s.lastExpiry(),
