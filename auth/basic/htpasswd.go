@@ -22,6 +22,7 @@ const (
 	maxHtpasswdLine  = 1 << 10
 	htpasswdInterval = time.Second // between looks at the file
 	htpasswdGrace    = time.Minute // for which what was read last is good if the file is not
+	htpasswdPatience = 5 * time.Second
 )
 
 // HtpasswdConfig says where a file of accounts is. Path and Passwords are required.
@@ -48,20 +49,21 @@ type HtpasswdConfig struct {
 // concurrent use.
 //
 // The file is looked at again, at most once a second, when an account is looked up: a
-// change counts within that second. While it can't be read, or has a line that is not
-// good, the accounts that were read last are good for another minute; after that
-// nobody can log in, and the answer is 503. Replace the file as a whole, by renaming
-// another one to it, so that no half of it is ever read.
+// change counts a second after it was made, and after an idle time at once. While the
+// file can't be read, has a line that is not good, or is empty and was not before, the
+// accounts that were read last are good for a minute after they were last seen to be
+// those of the file; after that nobody can log in, and the answer is 503. Replace the
+// file as a whole, by renaming another one to it, so that no half of it is ever read.
 type Htpasswd struct {
 	cfg HtpasswdConfig
 
-	mu       sync.RWMutex
-	users    map[string]auth.User
-	stamp    fileStamp
-	looked   time.Time // when the file was looked at last
-	good     time.Time // when it was good last
-	failed   error     // why it is not, or nil
-	checking bool
+	mu      sync.RWMutex
+	users   map[string]auth.User
+	stamp   fileStamp
+	looked  time.Time     // when a look at the file began last
+	good    time.Time     // when the last look began that found it good
+	failed  error         // why it is not, or nil
+	looking chan struct{} // closed when the look that is under way has ended; nil if none is
 }
 
 var _ auth.ReadOnlyUsers = (*Htpasswd)(nil)
@@ -110,12 +112,16 @@ func (h *Htpasswd) User(ctx context.Context, name string) (auth.User, error) {
 	if err := ctx.Err(); err != nil {
 		return auth.User{}, err
 	}
-	now := time.Now()
-	h.refresh(ctx, now)
+	if err := h.refresh(ctx); err != nil {
+		return auth.User{}, err
+	}
 	h.mu.RLock()
 	defer h.mu.RUnlock()
-	if h.failed != nil && now.Sub(h.good) >= htpasswdGrace {
-		return auth.User{}, fmt.Errorf("auth/basic: there is no good file of accounts: %w", h.failed)
+	if err := h.failed; time.Since(h.good) >= htpasswdGrace {
+		if err == nil {
+			err = errors.New("auth/basic: it takes too long to read it")
+		}
+		return auth.User{}, fmt.Errorf("auth/basic: there is no good file of accounts: %w", err)
 	}
 	u, ok := h.users[name]
 	if !ok {
@@ -130,47 +136,70 @@ func (h *Htpasswd) SetPasswordHash(context.Context, string, string, int64) error
 	return fmt.Errorf("auth/basic: a file of accounts: %w", errors.ErrUnsupported)
 }
 
-// refresh reads the file again if it is time to look, and it has changed. One caller
-// does; the others go on with what there is.
-func (h *Htpasswd) refresh(ctx context.Context, now time.Time) {
+// refresh looks at the file if it is time to. One caller does. The others go on with
+// what there is if that was seen a moment ago, and else wait for the one who looks.
+func (h *Htpasswd) refresh(ctx context.Context) error {
 	h.mu.RLock()
-	due := now.Sub(h.looked) >= htpasswdInterval && !h.checking
+	looking, age := h.looking, time.Since(h.looked)
+	due := looking == nil && age >= htpasswdInterval
+	fresh := time.Since(h.good) < 2*htpasswdInterval || h.failed != nil
 	h.mu.RUnlock()
 	if !due {
-		return
+		if looking == nil || fresh {
+			return nil
+		}
+		patience := time.NewTimer(htpasswdPatience)
+		defer patience.Stop()
+		select {
+		case <-looking:
+			return nil
+		case <-patience.C: // what was read last may be too old
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
 	h.mu.Lock()
-	if h.checking || now.Sub(h.looked) < htpasswdInterval {
+	if h.looking != nil || time.Since(h.looked) < htpasswdInterval {
 		h.mu.Unlock()
-		return
+		return h.refresh(ctx)
 	}
-	h.checking, h.looked = true, now
-	before, failing := h.stamp, h.failed != nil
+	done := make(chan struct{})
+	h.looking, h.looked = done, time.Now()
+	began, before, failing := h.looked, h.stamp, h.failed != nil
 	h.mu.Unlock()
 
 	var users map[string]auth.User
-	stamp, err := h.look()
-	if changed := err == nil && (failing || !stamp.is(before)); changed {
-		users, stamp, err = h.read()
-	}
-
-	h.mu.Lock()
-	h.checking = false
-	was := h.failed
-	h.failed = err
-	if err == nil {
-		h.good = now
-		if users != nil {
-			h.users, h.stamp = users, stamp
+	var stamp fileStamp
+	err := errors.New("auth/basic: Fill panicked") // unless it did not
+	defer func() {
+		h.mu.Lock()
+		was, had := h.failed, len(h.users)
+		if err == nil && users != nil && len(users) == 0 && had > 0 && began.Sub(h.good) < htpasswdGrace {
+			err = errors.New("auth/basic: HtpasswdConfig.Path is empty, and was not before")
 		}
+		h.looking, h.failed = nil, err
+		if err == nil {
+			h.good = began
+			if users != nil {
+				h.users, h.stamp = users, stamp
+			}
+		}
+		h.mu.Unlock()
+		close(done)
+		switch {
+		case err != nil && was == nil:
+			h.log().ErrorContext(ctx, "auth/basic: the file of accounts can't be read; what was read last is good for a minute", "error", err)
+		case err == nil && was != nil:
+			h.log().InfoContext(ctx, "auth/basic: the file of accounts can be read again")
+		}
+	}()
+	var lookErr error
+	if stamp, lookErr = h.look(); lookErr == nil && (failing || !stamp.is(before) || stamp.isRecent(began)) {
+		users, stamp, lookErr = h.read()
 	}
-	h.mu.Unlock()
-	switch {
-	case err != nil && was == nil:
-		h.log().ErrorContext(ctx, "auth/basic: the file of accounts can't be read; what was read last is good for another minute", "error", err)
-	case err == nil && was != nil:
-		h.log().InfoContext(ctx, "auth/basic: the file of accounts can be read again")
-	}
+	err = lookErr
+	return nil
 }
 
 func (h *Htpasswd) log() *slog.Logger {
@@ -182,6 +211,12 @@ func (h *Htpasswd) log() *slog.Logger {
 
 func (s fileStamp) is(t fileStamp) bool {
 	return s.size == t.size && s.modified.Equal(t.modified) && os.SameFile(s.info, t.info)
+}
+
+// isRecent reports whether the file may have been changed again within the resolution of
+// its time.
+func (s fileStamp) isRecent(now time.Time) bool {
+	return now.Sub(s.modified).Abs() < 2*htpasswdInterval
 }
 
 func (h *Htpasswd) look() (fileStamp, error) {

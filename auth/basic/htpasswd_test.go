@@ -272,6 +272,126 @@ func TestHtpasswdAfterALongTime(t *testing.T) {
 	})
 }
 
+// A panic of Fill, or a read that does not end, is a file that is not good: nobody stays
+// who was removed.
+func TestHtpasswdFillThatPanicsOrHangs(t *testing.T) {
+	for _, how := range []string{"panics", "hangs"} {
+		t.Run(how, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				path := filepath.Join(t.TempDir(), "htpasswd")
+				write(t, path, "ada:"+cheap())
+				broken, release := false, make(chan struct{})
+				h := htpasswd(t, path, func(c *basic.HtpasswdConfig) {
+					c.Fill = func(*auth.User) {
+						if !broken {
+							return
+						}
+						if how == "panics" {
+							panic("x")
+						}
+						<-release
+					}
+				})
+				ask := func(name string) (err error) {
+					defer func() {
+						if recover() != nil {
+							err = errors.New("panic")
+						}
+					}()
+					_, err = h.User(t.Context(), name)
+					return err
+				}
+				broken = true
+				write(t, path, "bob:"+cheap())
+				time.Sleep(time.Second)
+				go func() { _ = ask("ada") }()
+				synctest.Wait()
+				for range 2 * 60 {
+					time.Sleep(time.Second)
+					go func() { _ = ask("ada") }()
+				}
+				time.Sleep(10 * time.Second)
+				if err := ask("ada"); err == nil || errors.Is(err, auth.ErrNotFound) {
+					t.Errorf("two minutes later, one that was removed: got %v, want that it can't be told", err)
+				}
+				synctest.Wait()
+				broken = false
+				close(release)
+				synctest.Wait()
+				time.Sleep(time.Second)
+				if err := ask("bob"); err != nil {
+					t.Errorf("good again: %v", err)
+				}
+				if err := ask("ada"); !errors.Is(err, auth.ErrNotFound) {
+					t.Errorf("good again, one that was removed: got %v", err)
+				}
+			})
+		})
+	}
+}
+
+// After an idle time nobody is answered from the old list while another request reads
+// the new one.
+func TestHtpasswdBesideTheReader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "htpasswd")
+		write(t, path, "ada:"+cheap())
+		slow, release := false, make(chan struct{})
+		h := htpasswd(t, path, func(c *basic.HtpasswdConfig) {
+			c.Fill = func(*auth.User) {
+				if slow {
+					<-release
+				}
+			}
+		})
+		write(t, path, "bob:"+cheap())
+		time.Sleep(time.Hour)
+		slow = true
+		answers := make(chan error, 4)
+		for range 4 {
+			go func() {
+				_, err := h.User(t.Context(), "ada")
+				answers <- err
+			}()
+		}
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := h.User(ctx, "ada"); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("one who gives up: got %v", err)
+		}
+		close(release)
+		for range 4 {
+			if err := <-answers; !errors.Is(err, auth.ErrNotFound) {
+				t.Errorf("one that was removed: got %v, want auth.ErrNotFound", err)
+			}
+		}
+	})
+}
+
+// A file that is cut off while it is written does not lock everyone out at once, and one
+// that stays empty means that nobody is left.
+func TestHtpasswdThatIsEmptied(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "htpasswd")
+		write(t, path, "ada:"+cheap())
+		h := htpasswd(t, path, nil)
+		if err := os.Truncate(path, 0); err != nil {
+			t.Fatal(err)
+		}
+		for range 59 {
+			time.Sleep(time.Second)
+			if _, err := h.User(t.Context(), "ada"); err != nil {
+				t.Fatalf("while it is empty: %v", err)
+			}
+		}
+		time.Sleep(2 * time.Second)
+		if _, err := h.User(t.Context(), "ada"); !errors.Is(err, auth.ErrNotFound) {
+			t.Errorf("a minute later: got %v, want auth.ErrNotFound", err)
+		}
+	})
+}
+
 func TestHtpasswdConcurrentUse(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "htpasswd")
 	write(t, path, "ada:"+cheap()+"\nbob:"+cheap())
