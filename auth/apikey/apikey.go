@@ -98,6 +98,11 @@ type Config struct {
 	// the service.
 	Peppers []Pepper
 
+	// AllowPlainHashes also takes keys whose hash depends on no pepper, although there
+	// are Peppers: for a store in which there are such keys still. Who can write to the
+	// store can then make up keys.
+	AllowPlainHashes bool
+
 	// CacheFor is how long a key that was found good need not be looked up again, at
 	// most 10 seconds. That is how long a key goes on after it was revoked, its owner
 	// disabled or its rights changed, and how long good keys go on while the store
@@ -133,6 +138,7 @@ type Authenticator struct {
 	challenge   string
 	environment string
 	peppers     []Pepper
+	plain       bool     // hashes without a pepper count too
 	nobody      string   // a well-formed hash that no key is known to have
 	known       *cache   // nil keeps nothing
 	usage       *touches // nil if the store does not keep it
@@ -184,6 +190,7 @@ func New(cfg Config) (*Authenticator, error) {
 		environment: cfg.Environment,
 		peppers:     pepper.Clone(cfg.Peppers),
 		nobody:      nobody(cfg.Peppers),
+		plain:       len(cfg.Peppers) == 0 || cfg.AllowPlainHashes,
 		known:       newCache(cfg.CacheFor),
 		usage:       newTouches(cfg.Store, cfg.Logger),
 		challenge:   scheme + " realm=" + quoted.String(cfg.Realm) + `, in="header", name=` + quoted.String(cfg.Header),
@@ -220,11 +227,12 @@ func (a *Authenticator) Authenticate(r *http.Request) (*auth.Identity, error) {
 		}
 		return a.admit(k, rec, now), nil
 	}
+	before := a.known.changes()
 	var rec Record
 	if err := a.verify(r, k, &rec, now); err != nil {
 		return nil, err
 	}
-	a.known.add(k, &rec, now)
+	a.known.add(k, &rec, now, before)
 	return a.admit(k, &rec, now), nil
 }
 
@@ -234,6 +242,14 @@ func (a *Authenticator) admit(k key, rec *Record, now time.Time) *auth.Identity 
 	id := &auth.Identity{Subject: rec.Subject, Scheme: scheme, ClientID: k.id, Expires: rec.ends()}
 	id.Scopes, id.Roles = clonePair(rec.Scopes, rec.Roles)
 	return id
+}
+
+// Close ends the writing of when keys were used, which may be under way. What is not
+// written is lost. An Authenticator that is closed goes on to authenticate. Close
+// returns nil.
+func (a *Authenticator) Close() error {
+	a.usage.close()
+	return nil
 }
 
 // Forget makes the next request with the key of this id ask the store, whatever
@@ -363,6 +379,8 @@ func (a *Authenticator) check(r *http.Request, k key, rec *Record, now time.Time
 		return &refusal{k.id, "has no hash"}
 	case !match:
 		return &refusal{k.id, "came with a wrong secret"}
+	case !a.plain && strings.HasPrefix(rec.Hash, plainTag):
+		return &refusal{k.id, "has a hash without a pepper"}
 	}
 	return rec.usable(r, now)
 }

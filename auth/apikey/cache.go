@@ -3,6 +3,7 @@ package apikey
 import (
 	"crypto/sha256"
 	"crypto/subtle"
+	"sync/atomic"
 	"time"
 
 	"github.com/sallyport/sallyport/internal/recent"
@@ -17,6 +18,7 @@ const (
 type cache struct {
 	period time.Duration
 	m      *recent.Map[string, *cached]
+	drops  atomic.Uint64
 }
 
 // A cached record never changes.
@@ -31,7 +33,7 @@ func newCache(period time.Duration) *cache {
 	if period == 0 {
 		return nil
 	}
-	return &cache{period, recent.New[string, *cached](period, maxCached)}
+	return &cache{period: period, m: recent.New[string, *cached](period, maxCached)}
 }
 
 // get returns the record of k if k was good a moment ago.
@@ -50,16 +52,30 @@ func (c *cache) get(k key, now time.Time) *Record {
 	return &e.record
 }
 
+// changes counts what was dropped. What was found out before a change is not kept.
+func (c *cache) changes() uint64 {
+	if c == nil {
+		return 0
+	}
+	return c.drops.Load()
+}
+
 // add keeps the record of k, which is good. now is when the store was about to be
-// asked, so that what it said is not kept longer than period.
-func (c *cache) add(k key, rec *Record, now time.Time) {
-	if c != nil {
-		c.m.Put(k.id, &cached{sha256.Sum256(k.text), *rec, now.Add(c.period)}, now)
+// asked, so that what it said is not kept longer than period; before is what changes
+// returned then.
+func (c *cache) add(k key, rec *Record, now time.Time, before uint64) {
+	if c == nil {
+		return
+	}
+	c.m.Put(k.id, &cached{sha256.Sum256(k.text), *rec, now.Add(c.period)}, now)
+	if c.changes() != before { // after Put, so that a drop from now on finds it
+		c.m.Delete(k.id)
 	}
 }
 
 func (c *cache) drop(id string) {
 	if c != nil {
+		c.drops.Add(1)
 		c.m.Delete(id)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -117,6 +118,79 @@ func TestCacheKeepsNothingLonger(t *testing.T) {
 		}
 		newAuthenticator(t, apikey.Config{Store: store}).Forget(rec.ID) // without a cache
 	})
+}
+
+// What a lookup found that was under way when the key was forgotten is not kept.
+func TestForgetBesideALookup(t *testing.T) {
+	plain, rec := mint(t, apikey.MintConfig{Subject: "alice"})
+	store := memory(t, rec)
+	var keys *apikey.Authenticator
+	once := sync.OnceFunc(func() {
+		if err := store.Revoke(t.Context(), "alice", rec.ID, time.Time{}); err != nil {
+			t.Error(err)
+		}
+		keys.Forget(rec.ID)
+	})
+	keys = newAuthenticator(t, apikey.Config{CacheFor: 10 * time.Second, Store: storeFunc(func(ctx context.Context, id string) (apikey.Record, error) {
+		found, err := store.Key(ctx, id)
+		once()
+		return found, err
+	})})
+	if _, err := keys.Authenticate(request(plain)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := keys.Authenticate(request(plain)); !errors.Is(err, auth.ErrInvalid) {
+		t.Errorf("after Forget: got %v, want ErrInvalid", err)
+	}
+}
+
+// Close leaves no goroutine, also not one that waits for a store.
+func TestClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		plain, rec := mint(t, apikey.MintConfig{Subject: "alice"})
+		hanging := &hangs{MemoryStore: memory(t, rec)}
+		keys := newAuthenticator(t, apikey.Config{Store: hanging, Logger: slog.New(slog.DiscardHandler)})
+		if _, err := keys.Authenticate(request(plain)); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		before := time.Now()
+		for range 2 {
+			if err := keys.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+		if d := time.Since(before); d != 0 || hanging.ended.Load() != 1 {
+			t.Errorf("Close took %v, and %d writes have ended", d, hanging.ended.Load())
+		}
+		time.Sleep(time.Hour)
+		if _, err := keys.Authenticate(request(plain)); err != nil {
+			t.Errorf("after Close: %v", err)
+		}
+		synctest.Wait()
+		if n := hanging.ended.Load(); n != 1 {
+			t.Errorf("%d writes have ended, want no other after Close", n)
+		}
+		if err := newAuthenticator(t, apikey.Config{Store: storeFunc(store(rec))}).Close(); err != nil {
+			t.Errorf("with nothing to close: %v", err)
+		}
+	})
+}
+
+// hangs is a store whose Touch waits for its context.
+type hangs struct {
+	*apikey.MemoryStore
+	ended atomic.Int64
+}
+
+func (s *hangs) Touch(ctx context.Context, _ string, _ time.Time) error {
+	<-ctx.Done()
+	s.ended.Add(1)
+	return ctx.Err()
+}
+
+func store(rec apikey.Record) func(context.Context, string) (apikey.Record, error) {
+	return func(context.Context, string) (apikey.Record, error) { return rec, nil }
 }
 
 // A cached id helps nobody who has not the secret, and a store that is out of reach

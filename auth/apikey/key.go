@@ -55,7 +55,8 @@ type MintConfig struct {
 	// Pepper, if it has an ID, is a secret key outside of the store under which the
 	// key is hashed. The Authenticator needs it in Config.Peppers. Keys are random,
 	// so that a stolen store does not give them away without it either; with it,
-	// who can write to the store can't make up keys.
+	// who can write to the store can't make up keys, but can still change what those
+	// that he has may do.
 	Pepper Pepper
 }
 

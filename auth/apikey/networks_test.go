@@ -3,6 +3,7 @@ package apikey_test
 import (
 	"errors"
 	"net/netip"
+	"strings"
 	"testing"
 
 	"github.com/sallyport/sallyport/auth"
@@ -116,10 +117,14 @@ func TestPeppers(t *testing.T) {
 		{"no pepper", nil, plain, errAny},
 		{"another pepper", []apikey.Pepper{one}, plain, errAny},
 		{"another key of that name", []apikey.Pepper{fake}, plain, auth.ErrInvalid},
-		{"a key without one", []apikey.Pepper{one, two}, bare, nil},
+		{"a key without one", []apikey.Pepper{one, two}, bare, auth.ErrInvalid},
+		{"a key without one, where none is asked for", nil, bare, nil},
+		{"a key without one, where that is allowed", []apikey.Pepper{two}, bare, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			keys := newAuthenticator(t, apikey.Config{Store: memory(t, rec, recBare), Peppers: tt.peppers})
+			keys := newAuthenticator(t, apikey.Config{
+				Store: memory(t, rec, recBare), Peppers: tt.peppers, AllowPlainHashes: strings.HasSuffix(tt.name, "allowed"),
+			})
 			_, err := keys.Authenticate(request(tt.key))
 			switch {
 			case tt.want == errAny:
@@ -133,10 +138,12 @@ func TestPeppers(t *testing.T) {
 	}
 	// Who can write to the store, but has no pepper, makes no key.
 	forged, recForged := mint(t, apikey.MintConfig{Subject: "root"})
-	recForged.Hash = "hmac-sha256:2026:" + recForged.Hash[len("sha256:"):]
-	keys := newAuthenticator(t, apikey.Config{Store: memory(t, recForged), Peppers: []apikey.Pepper{two}})
-	if _, err := keys.Authenticate(request(forged)); !errors.Is(err, auth.ErrInvalid) {
-		t.Errorf("a hash that was made up: got %v, want ErrInvalid", err)
+	for _, hash := range []string{recForged.Hash, "hmac-sha256:2026:" + recForged.Hash[len("sha256:"):]} {
+		recForged.Hash = hash
+		keys := newAuthenticator(t, apikey.Config{Store: memory(t, recForged), Peppers: []apikey.Pepper{two}})
+		if _, err := keys.Authenticate(request(forged)); !errors.Is(err, auth.ErrInvalid) {
+			t.Errorf("a hash that was made up: got %v, want ErrInvalid", err)
+		}
 	}
 }
 

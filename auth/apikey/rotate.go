@@ -30,9 +30,10 @@ type RotateConfig struct {
 // record.
 //
 // It returns an error that wraps auth.ErrNotFound if the owner has no such key, and
-// another error if that is not valid any more, the Overlap is negative, or m failed.
-// When Rotate returns an error there is no new key that could be used: if the old one
-// can't be revoked, the new one is, and if that fails too its text is lost.
+// another error if that is not valid any more, was or is to be revoked, also meanwhile,
+// the Overlap is negative, or m failed. When Rotate returns an error there is no new key
+// that could be used: if the old one can't be revoked, the new one is, and if that fails
+// too its text is lost. Two calls within a second can each make one.
 func Rotate(ctx context.Context, m Manager, cfg RotateConfig) (plain string, record Record, err error) {
 	if cfg.Overlap < 0 {
 		return "", Record{}, errors.New("apikey: RotateConfig.Overlap is negative")
@@ -45,9 +46,11 @@ func Rotate(ctx context.Context, m Manager, cfg RotateConfig) (plain string, rec
 		return "", Record{}, fmt.Errorf("apikey: the key to rotate: %w", err)
 	}
 	now := time.Now()
-	switch ends := old.ends(); {
-	case !ends.IsZero() && !now.Before(ends):
-		return "", Record{}, errors.New("apikey: the key to rotate is not valid any more; mint another")
+	switch {
+	case !old.Revoked.IsZero():
+		return "", Record{}, errors.New("apikey: the key to rotate was revoked, or has been rotated; mint another")
+	case !old.Expires.IsZero() && !now.Before(old.Expires):
+		return "", Record{}, errors.New("apikey: the key to rotate has expired; mint another")
 	case old.Disabled:
 		return "", Record{}, errors.New("apikey: the owner of the key to rotate is disabled")
 	}
@@ -57,7 +60,7 @@ func Rotate(ctx context.Context, m Manager, cfg RotateConfig) (plain string, rec
 		NeverExpires: old.Expires.IsZero(), Pepper: cfg.Pepper,
 	}
 	mint.Prefix, mint.Environment, _ = strings.Cut(old.Prefix, "_")
-	if !mint.NeverExpires {
+	if !mint.NeverExpires && !old.Created.IsZero() {
 		mint.Lifetime = max(old.Expires.Sub(old.Created), time.Second)
 	}
 	if plain, record, err = Mint(mint); err != nil {
@@ -66,10 +69,27 @@ func Rotate(ctx context.Context, m Manager, cfg RotateConfig) (plain string, rec
 	if err := m.Add(ctx, record); err != nil {
 		return "", Record{}, fmt.Errorf("apikey: the new key can't be added: %w", err)
 	}
-	if err := m.Revoke(ctx, old.Subject, old.ID, now.Add(cfg.Overlap)); err != nil {
+	end := now.Add(cfg.Overlap)
+	if err := retire(ctx, m, old, end); err != nil {
 		// Also if ctx has ended: nobody gets to know the new key.
 		_ = m.Revoke(context.WithoutCancel(ctx), record.Subject, record.ID, time.Time{})
-		return "", Record{}, fmt.Errorf("apikey: the old key can't be revoked: %w", err)
+		return "", Record{}, err
 	}
 	return plain, record, nil
+}
+
+// retire revokes a key as of a time, unless it ends sooner: it was revoked meanwhile then.
+func retire(ctx context.Context, m Manager, old Record, end time.Time) error {
+	if err := m.Revoke(ctx, old.Subject, old.ID, end); err != nil {
+		return fmt.Errorf("apikey: the old key can't be revoked: %w", err)
+	}
+	after, err := m.Key(ctx, old.ID)
+	if err != nil {
+		return fmt.Errorf("apikey: whether the old key was revoked meanwhile: %w", err)
+	}
+	// A store may keep less than a nanosecond, but a second at least.
+	if after.Revoked.Before(end.Truncate(time.Second)) {
+		return errors.New("apikey: the key to rotate was revoked meanwhile; mint another")
+	}
+	return nil
 }

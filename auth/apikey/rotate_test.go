@@ -54,6 +54,16 @@ func TestRotate(t *testing.T) {
 	}
 }
 
+// A record that does not say when it was made does not say for how long either.
+func TestRotateOfAKeyWithoutCreated(t *testing.T) {
+	_, rec := mint(t, apikey.MintConfig{Subject: "alice", Lifetime: 24 * time.Hour})
+	rec.Created = time.Time{}
+	_, fresh, err := apikey.Rotate(t.Context(), memory(t, rec), apikey.RotateConfig{Subject: "alice", ID: rec.ID})
+	if err != nil || time.Until(fresh.Expires) > 366*24*time.Hour {
+		t.Errorf("got a key until %v, %v", fresh.Expires, err)
+	}
+}
+
 func TestRotateOfAKeyThatNeverExpires(t *testing.T) {
 	_, rec := mint(t, apikey.MintConfig{Subject: "alice", NeverExpires: true})
 	pepper := apikey.Pepper{ID: "2026", Key: make([]byte, 32)}
@@ -87,6 +97,9 @@ func TestRotateRefuses(t *testing.T) {
 		{"a negative overlap", func(_ *testing.T, _ *manager, c *apikey.RotateConfig) { c.Overlap = -1 }, nil, 1},
 		{"expired", ended(func(r *apikey.Record) { r.Expires = r.Created }), nil, 1},
 		{"revoked", ended(func(r *apikey.Record) { r.Revoked = r.Created }), nil, 1},
+		{"to be revoked, as after a rotation", ended(func(r *apikey.Record) { r.Revoked = time.Now().Add(time.Hour) }), nil, 1},
+		{"revoked meanwhile", func(_ *testing.T, m *manager, c *apikey.RotateConfig) { c.Overlap, m.meanwhile = time.Hour, true }, nil, 0},
+		{"whether it was revoked meanwhile can't be told", func(_ *testing.T, m *manager, _ *apikey.RotateConfig) { m.thenErr = errDown }, errDown, 0},
 		{"a disabled owner", func(_ *testing.T, m *manager, _ *apikey.RotateConfig) { m.disabled = true }, nil, 1},
 		{"the store is down", func(_ *testing.T, m *manager, _ *apikey.RotateConfig) { m.keyErr = errDown }, errDown, 1},
 		{"it can't be added", func(_ *testing.T, m *manager, _ *apikey.RotateConfig) { m.addErr = errDown }, errDown, 1},
@@ -125,12 +138,18 @@ type manager struct {
 	*apikey.MemoryStore
 	disabled       bool
 	keyErr, addErr error
+	thenErr        error // of Key, once a key was added
+	meanwhile      bool  // the key is revoked after it was looked up
+	added          bool
 	revokeErrs     []error
 }
 
 func (m *manager) Key(ctx context.Context, id string) (apikey.Record, error) {
 	rec, err := m.MemoryStore.Key(ctx, id)
 	rec.Disabled = m.disabled
+	if m.added {
+		err = errors.Join(err, m.thenErr)
+	}
 	return rec, errors.Join(err, m.keyErr)
 }
 
@@ -138,6 +157,18 @@ func (m *manager) Add(ctx context.Context, rec apikey.Record) error {
 	if m.addErr != nil {
 		return m.addErr
 	}
+	if m.meanwhile {
+		keys, err := m.List(ctx, rec.Subject)
+		if err != nil {
+			return err
+		}
+		for _, k := range keys {
+			if err := m.MemoryStore.Revoke(ctx, rec.Subject, k.ID, time.Time{}); err != nil {
+				return err
+			}
+		}
+	}
+	m.added = true
 	return m.MemoryStore.Add(ctx, rec)
 }
 

@@ -31,9 +31,13 @@ type touches struct {
 	logger *slog.Logger
 	recent *recent.Map[string, struct{}]
 
+	ctx  context.Context // of the writes
+	stop context.CancelFunc
+
 	mu      sync.Mutex
 	waiting map[string]time.Time
-	running bool
+	running chan struct{} // closed when the goroutine has ended; nil if there is none
+	closed  bool
 	failing bool
 }
 
@@ -43,7 +47,24 @@ func newTouches(s Store, logger *slog.Logger) *touches {
 	if !ok {
 		return nil
 	}
-	return &touches{store: store, logger: logger, recent: recent.New[string, struct{}](touchEvery, 200_000)}
+	t := &touches{store: store, logger: logger, recent: recent.New[string, struct{}](touchEvery, 200_000)}
+	t.ctx, t.stop = context.WithCancel(context.Background())
+	return t
+}
+
+// close ends the goroutine, and what it is writing.
+func (t *touches) close() {
+	if t == nil {
+		return
+	}
+	t.mu.Lock()
+	t.closed, t.waiting = true, nil
+	running := t.running
+	t.mu.Unlock()
+	t.stop()
+	if running != nil {
+		<-running
+	}
 }
 
 // note says that the key of this id was used.
@@ -59,41 +80,45 @@ func (t *touches) note(id string, now time.Time) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if len(t.waiting) >= maxTouches {
+	if t.closed || len(t.waiting) >= maxTouches {
 		return
 	}
 	if t.waiting == nil {
 		t.waiting = make(map[string]time.Time)
 	}
 	t.waiting[id] = now
-	if !t.running {
-		t.running = true
-		go t.run()
+	if t.running == nil {
+		t.running = make(chan struct{})
+		go t.run(t.running)
 	}
 }
 
 // run writes until nothing waits any more.
-func (t *touches) run() {
+func (t *touches) run(ended chan struct{}) {
+	defer close(ended)
 	for {
 		t.mu.Lock()
 		batch := t.waiting
 		t.waiting = nil
-		t.running = len(batch) > 0
-		t.mu.Unlock()
 		if len(batch) == 0 {
+			t.running = nil
+			t.mu.Unlock()
 			return
 		}
+		t.mu.Unlock()
 		for id, at := range batch {
-			t.write(id, at)
+			if t.ctx.Err() == nil {
+				t.write(id, at)
+			}
 		}
 	}
 }
 
 func (t *touches) write(id string, at time.Time) {
-	ctx, cancel := context.WithTimeout(context.Background(), touchTimeout)
+	ctx, cancel := context.WithTimeout(t.ctx, touchTimeout)
 	defer cancel()
 	err := t.try(ctx, id, at)
-	if errors.Is(err, auth.ErrNotFound) { // removed meanwhile
+	if errors.Is(err, auth.ErrNotFound) || t.ctx.Err() != nil { // removed meanwhile, or closed
 		err = nil
 	}
 	failed := t.failing
