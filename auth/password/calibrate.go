@@ -51,6 +51,9 @@ func calibrate(cfg Config, target time.Duration, measure func(*Hasher) (time.Dur
 		return Cost{}, err
 	}
 	k := h.knob()
+	if m, ok := h.plainMaker().(params); ok {
+		cfg.Memory = m.memory // that of fewer passes is more
+	}
 	at := func(n uint32) (Cost, error) {
 		next := cfg
 		k.set(&next, n)
@@ -97,13 +100,17 @@ type knob struct {
 	doubles     bool // one more is twice the cost, not one part more
 }
 
-func (h *Hasher) knob() knob {
-	m := h.maker
-	if p, ok := m.(pepperedMaker); ok {
-		m = p.maker
+// plainMaker is what makes the hashes, without the pepper.
+func (h *Hasher) plainMaker() maker {
+	if p, ok := h.maker.(pepperedMaker); ok {
+		return p.maker
 	}
+	return h.maker
+}
+
+func (h *Hasher) knob() knob {
 	setIterations := func(c *Config, n uint32) { c.Iterations = n }
-	switch m := m.(type) {
+	switch m := h.plainMaker().(type) {
 	case params:
 		return knob{m.passes, min(maxPasses, maxRounds*h.limits.memory/m.memory), setIterations, false}
 	case pbkdf2Params:

@@ -16,12 +16,13 @@ func TestCalibrate(t *testing.T) {
 		took   func(maker) time.Duration
 		want   Config
 	}{
-		{"argon2id", Config{}, 250 * ms, argon2Took(10 * ms), Config{Iterations: 25}},
+		{"argon2id", Config{}, 250 * ms, argon2Took(10 * ms), Config{Memory: 19456, Iterations: 25}},
 		{"argon2id over more memory", Config{Memory: 64 << 10}, 250 * ms, argon2Took(100 * ms), Config{Memory: 64 << 10, Iterations: 2}},
-		{"argon2id with a floor of one's own", Config{Iterations: 30}, 250 * ms, argon2Took(10 * ms), Config{Iterations: 30}},
-		{"argon2id, the floor takes longer", Config{}, 10 * ms, argon2Took(10 * ms), Config{Iterations: 2}},
-		{"argon2id, the limit of work", Config{MaxMemory: 19456}, time.Hour, argon2Took(ms), Config{MaxMemory: 19456, Iterations: 16}},
-		{"argon2id, the limit of passes", Config{}, time.Hour, argon2Took(ms), Config{Iterations: 215}},
+		{"argon2id with a floor of one's own", Config{Iterations: 30}, 250 * ms, argon2Took(10 * ms), Config{Memory: 19456, Iterations: 30}},
+		{"argon2id, the floor takes longer", Config{}, 10 * ms, argon2Took(10 * ms), Config{Memory: 19456, Iterations: 2}},
+		{"argon2id, the limit of work", Config{MaxMemory: 19456}, time.Hour, argon2Took(ms), Config{MaxMemory: 19456, Memory: 19456, Iterations: 16}},
+		{"argon2id, the limit of passes", Config{}, time.Hour, argon2Took(ms), Config{Memory: 19456, Iterations: 215}},
+		{"argon2id from one pass", Config{Iterations: 1}, 50 * ms, argon2Took(10 * ms), Config{Memory: 47104, Iterations: 5}},
 		{"PBKDF2", Config{Algorithm: PBKDF2SHA256}, 250 * ms, pbkdf2Took, Config{Algorithm: PBKDF2SHA256, Iterations: 2_500_000}},
 		{"PBKDF2, the limit", Config{Algorithm: PBKDF2SHA512}, time.Hour, pbkdf2Took, Config{Algorithm: PBKDF2SHA512, Iterations: 4_000_000}},
 		{"scrypt", Config{Algorithm: Scrypt, MaxMemory: 1 << 20}, 700 * ms, scryptTook, Config{Algorithm: Scrypt, MaxMemory: 1 << 20, Memory: 512 << 10}},
@@ -34,11 +35,7 @@ func TestCalibrate(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			measure := func(h *Hasher) (time.Duration, error) {
-				m := h.maker
-				if p, ok := m.(pepperedMaker); ok {
-					m = p.maker
-				}
-				return tt.took(m), nil
+				return tt.took(h.plainMaker()), nil
 			}
 			got, err := calibrate(tt.cfg, tt.target, measure)
 			if err != nil {
