@@ -17,7 +17,7 @@ const (
 // whether it is ready. Timeout bounds it.
 //
 // The tables must be of the version that this program knows. PostgreSQL must be 13 or
-// later, be no replica, and have the encoding UTF8, fsync, full_page_writes, and
+// later, take writes, be no replica, and have the encoding UTF8, fsync, full_page_writes, and
 // synchronous_commit. SQLite must be 3.37 or later, with journal_mode WAL,
 // synchronous FULL or EXTRA, and a busy_timeout; of the connections in the pool one
 // is looked at.
@@ -48,11 +48,11 @@ func (s *Store) Check(ctx context.Context) error {
 
 func (s *Store) checkPostgreSQL(ctx context.Context, conn *sql.Conn) error {
 	var version int
-	var replica bool
+	var replica, readOnly bool
 	var encoding, fsync, pages, commit string
 	err := conn.QueryRowContext(ctx, `SELECT current_setting('server_version_num')::integer, pg_is_in_recovery(), current_setting('server_encoding'),
-		current_setting('fsync'), current_setting('full_page_writes'), current_setting('synchronous_commit')`).
-		Scan(&version, &replica, &encoding, &fsync, &pages, &commit)
+		current_setting('fsync'), current_setting('full_page_writes'), current_setting('synchronous_commit'), current_setting('transaction_read_only')::boolean`).
+		Scan(&version, &replica, &encoding, &fsync, &pages, &commit, &readOnly)
 	switch {
 	case err != nil:
 		return err
@@ -60,6 +60,8 @@ func (s *Store) checkPostgreSQL(ctx context.Context, conn *sql.Conn) error {
 		return reason(fmt.Sprintf("PostgreSQL is version %d, want %d or later", version/10_000, oldestPostgreSQL/10_000))
 	case replica:
 		return reason("PostgreSQL is a replica")
+	case readOnly:
+		return reason("PostgreSQL takes no writes (default_transaction_read_only)")
 	case encoding != "UTF8":
 		return reason(fmt.Sprintf("the encoding of the database is %.20s, want UTF8", encoding))
 	case fsync != "on" || pages != "on":
@@ -76,6 +78,7 @@ func (s *Store) checkSQLite(ctx context.Context, conn *sql.Conn) error {
 	}
 	var text, journal, file string
 	var synchronous, busy int
+	var readOnly bool
 	for _, q := range []struct {
 		query string
 		dest  any
@@ -84,6 +87,7 @@ func (s *Store) checkSQLite(ctx context.Context, conn *sql.Conn) error {
 		{"PRAGMA journal_mode", &journal},
 		{"PRAGMA synchronous", &synchronous},
 		{"PRAGMA busy_timeout", &busy},
+		{"PRAGMA query_only", &readOnly},
 		{"SELECT file FROM pragma_database_list WHERE name = 'main'", &file},
 	} {
 		if err := conn.QueryRowContext(ctx, q.query).Scan(q.dest); err != nil {
@@ -97,6 +101,8 @@ func (s *Store) checkSQLite(ctx context.Context, conn *sql.Conn) error {
 	switch {
 	case major*1_000_000+minor*1_000+patch < oldestSQLite:
 		return reason(fmt.Sprintf("SQLite is version %d.%d, want 3.37 or later", major, minor))
+	case readOnly:
+		return reason("SQLite takes no writes: query_only is set")
 	case file == "":
 		return nil // in memory, of one connection: there is nothing to lose, and nobody to wait for
 	case journal != "wal":

@@ -34,13 +34,16 @@ func (d Dialect) pick(postgresql, sqlite string) string {
 }
 
 // time is t as an argument. A zero time is NULL. What is less than a microsecond is
-// cut off.
+// cut off, but never so that a time becomes the zero one.
 func (d Dialect) time(t time.Time) any {
-	switch {
-	case t.IsZero():
+	if t.IsZero() {
 		return nil
-	case d == SQLite:
+	}
+	if t = t.UTC().Truncate(time.Microsecond); t.IsZero() {
+		t = t.Add(time.Microsecond)
+	}
+	if d == SQLite {
 		return t.UnixMicro()
 	}
-	return t.UTC().Truncate(time.Microsecond)
+	return t
 }

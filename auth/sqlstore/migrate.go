@@ -87,15 +87,19 @@ type session interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
-// version returns the version of the tables, 0 if there are none.
+// version returns the version of the tables, 0 if there are none. Tables behind another
+// schema of PostgreSQL's search_path would be made again, empty, in front of them.
 func (s *Store) version(ctx context.Context, on session) (int, error) {
-	var found bool
+	var where int // 0: nowhere, 1: where it belongs, 2: elsewhere
 	err := on.QueryRowContext(ctx, s.text(s.dialect.pick(
-		"SELECT to_regclass($1) IS NOT NULL",
-		"SELECT count(*) = 1 FROM sqlite_schema WHERE type = 'table' AND name = $1",
-	)), s.prefix+"migrations").Scan(&found)
-	if err != nil || !found {
+		"SELECT coalesce((SELECT CASE WHEN relnamespace = current_schema()::regnamespace THEN 1 ELSE 2 END FROM pg_class WHERE oid = to_regclass($1)), 0)",
+		"SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = $1",
+	)), s.prefix+"migrations").Scan(&where)
+	switch {
+	case err != nil || where == 0:
 		return 0, err
+	case where == 2:
+		return 0, reason("the tables are not in the first schema of the search_path")
 	}
 	var version, n int
 	err = on.QueryRowContext(ctx, s.text("SELECT coalesce(max(version), 0), count(*) FROM sallyport_migrations")).Scan(&version, &n)
@@ -126,7 +130,10 @@ func (s *Store) step(ctx context.Context, all [][]string) (version int, err erro
 		_, err = on.ExecContext(ctx, s.text("INSERT INTO sallyport_migrations (version) VALUES ($1)"), version)
 		return err
 	})
-	return version, err
+	if err != nil {
+		return 0, err // what was counted up may be undone
+	}
+	return version, nil
 }
 
 // alone calls f in a transaction that no other Migrate is in.
@@ -158,11 +165,11 @@ func (s *Store) immediate(ctx context.Context, f func(session) error) error {
 	if err != nil {
 		return err
 	}
-	defer conn.Close() //nolint:errcheck // back to the pool
-	if _, err := conn.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
-		return err
+	defer conn.Close()                                //nolint:errcheck // back to the pool
+	_, err = conn.ExecContext(ctx, "BEGIN IMMEDIATE") // after an error it may have begun
+	if err == nil {
+		err = f(conn)
 	}
-	err = f(conn)
 	if err == nil {
 		_, err = conn.ExecContext(ctx, "COMMIT")
 	}

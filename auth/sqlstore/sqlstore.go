@@ -142,6 +142,8 @@ func New(cfg Config) (*Store, error) {
 		return nil, fmt.Errorf("sqlstore: Config.Dialect is %d, want PostgreSQL or SQLite", s.dialect)
 	case !isPrefix(s.prefix):
 		return nil, fmt.Errorf("sqlstore: Config.Prefix must be a letter and up to %d more of a-z, 0-9 and _", longestPrefix-1)
+	case s.dialect == SQLite && strings.HasPrefix(s.prefix, "sqlite_"):
+		return nil, errors.New("sqlstore: Config.Prefix must not begin with sqlite_, which SQLite keeps for itself")
 	case s.timeout < time.Millisecond:
 		return nil, errors.New("sqlstore: Config.Timeout is less than a millisecond")
 	}

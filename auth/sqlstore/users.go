@@ -31,9 +31,9 @@ func newUsers(s *Store) *Users {
 			WHERE subject = $1 AND version = $3 AND name IS NOT NULL`),
 		password: s.statement("SetPassword", `UPDATE sallyport_users SET password_hash = $2, version = version + 1
 			WHERE subject = $1 AND name IS NOT NULL`),
-		disable: s.repeatable("SetDisabled", "UPDATE sallyport_users SET disabled = $2 WHERE subject = $1 AND name IS NOT NULL"),
-		roles:   s.repeatable("SetRoles", "UPDATE sallyport_users SET roles = $2 WHERE subject = $1 AND name IS NOT NULL"),
-		scopes:  s.repeatable("SetScopes", "UPDATE sallyport_users SET scopes = $2 WHERE subject = $1 AND name IS NOT NULL"),
+		disable: s.statement("SetDisabled", "UPDATE sallyport_users SET disabled = $2 WHERE subject = $1 AND name IS NOT NULL"),
+		roles:   s.statement("SetRoles", "UPDATE sallyport_users SET roles = $2 WHERE subject = $1 AND name IS NOT NULL"),
+		scopes:  s.statement("SetScopes", "UPDATE sallyport_users SET scopes = $2 WHERE subject = $1 AND name IS NOT NULL"),
 		remove: s.statement("Delete", `UPDATE sallyport_users SET name = NULL, password_hash = '', version = version + 1,
 			disabled = true, roles = '[]', scopes = '[]' WHERE subject = $1 AND name IS NOT NULL`),
 	}

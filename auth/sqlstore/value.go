@@ -3,6 +3,7 @@ package sqlstore
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -95,12 +96,16 @@ func (l *list) Scan(src any) error {
 		return reason("a list is no text")
 	}
 	*l = nil
-	var names []string
-	if err := json.Unmarshal(text, &names); err != nil {
+	var names []*string
+	if err := json.Unmarshal(text, &names); err != nil || names == nil || slices.Contains(names, nil) {
 		return reason("a list is no JSON array of texts")
 	}
-	if len(names) > 0 {
-		*l = names[:len(names):len(names)]
+	if len(names) == 0 {
+		return nil
+	}
+	*l = make([]string, len(names))
+	for i, name := range names {
+		(*l)[i] = *name
 	}
 	return nil
 }
