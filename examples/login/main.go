@@ -83,6 +83,8 @@ type service struct {
 	issuer *oauth.Server
 	hasher *password.Hasher
 	policy password.Policy
+
+	lockout auth.Lockout // of all that checks a password
 }
 
 // The pragmas that package sqlstore asks for.
@@ -137,13 +139,12 @@ func (s *service) build(base string) (err error) {
 	if s.hasher, err = password.New(password.Config{}); err != nil {
 		return err
 	}
-	lockout, err := ratelimit.NewLockout(ratelimit.LockoutConfig{})
-	if err != nil {
+	if s.lockout, err = ratelimit.NewLockout(ratelimit.LockoutConfig{}); err != nil {
 		return err
 	}
 	s.issuer, err = oauth.NewServer(oauth.Config{
 		Issuer: base, Audience: base, Keys: s.keys.Ring(),
-		Users: s.store.Users(), Passwords: s.hasher, Lockout: lockout,
+		Users: s.store.Users(), Passwords: s.hasher, Lockout: s.lockout,
 		Clients: firstParty{}, DefaultClient: "web",
 		Grants:        []oauth.Grant{oauth.Password, oauth.RefreshToken},
 		RefreshTokens: s.store.RefreshTokens(), Revocations: s.store.Revocations(),
@@ -281,15 +282,8 @@ type newPassword struct {
 func (s *service) changePassword(w http.ResponseWriter, r *http.Request) error {
 	id, _ := auth.FromContext(r.Context())
 	p, _ := validate.From[newPassword](r.Context())
-	user, err := s.store.Users().BySubject(r.Context(), id.Subject)
-	if err != nil {
+	if err := s.isPassword(r, id.Subject, p.Old); err != nil {
 		return err
-	}
-	switch _, err := s.hasher.Verify(r.Context(), user.PasswordHash, p.Old); {
-	case errors.Is(err, password.ErrMismatch):
-		return httperr.New(http.StatusForbidden, "wrong_password", "The old password is not this one.")
-	case err != nil:
-		return busy(err)
 	}
 	hash, err := s.hash(r.Context(), p.New)
 	if err != nil {
@@ -298,7 +292,7 @@ func (s *service) changePassword(w http.ResponseWriter, r *http.Request) error {
 	if err := s.store.Users().SetPassword(r.Context(), id.Subject, hash); err != nil {
 		return err
 	}
-	if err := s.issuer.RevokeSubject(r.Context(), id.Subject); err != nil {
+	if err := s.revoke(r.Context(), id.Subject); err != nil {
 		return err
 	}
 	// Tokens tell whole seconds, so those of this second are revoked with the earlier
@@ -311,6 +305,46 @@ func (s *service) changePassword(w http.ResponseWriter, r *http.Request) error {
 	}
 	w.WriteHeader(http.StatusNoContent)
 	return nil
+}
+
+// isPassword returns nil if it is, and counts it as a login: a stolen token must not
+// give more guesses than there are elsewhere.
+func (s *service) isPassword(r *http.Request, subject, pw string) error {
+	wrong := httperr.New(http.StatusForbidden, "wrong_password", "The old password is not this one.")
+	user, err := s.store.Users().BySubject(r.Context(), subject)
+	if err != nil {
+		return err
+	}
+	attempt, err := s.lockout.Attempt(r.Context(), subject, transport.ClientAddr(r))
+	if err != nil {
+		return err
+	}
+	_, err = s.hasher.Verify(r.Context(), user.PasswordHash, pw)
+	switch {
+	case errors.Is(err, password.ErrMismatch):
+		return wrong
+	case err != nil:
+		attempt.Undecided()
+		return busy(err)
+	case attempt.Locked() || user.Disabled:
+		return wrong
+	}
+	attempt.Succeeded()
+	return nil
+}
+
+// revoke ends all logins of an account, also if the client has gone meanwhile: the
+// password is another one now, and the client could not ask for it again. What can't be
+// revoked ends after 15 minutes.
+func (s *service) revoke(ctx context.Context, subject string) (err error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	for range 3 {
+		if err = s.issuer.RevokeSubject(ctx, subject); err == nil {
+			return nil
+		}
+	}
+	return err
 }
 
 // logout ends the login that the token is of.

@@ -117,3 +117,14 @@ func TestLogin(t *testing.T) {
 	s.refresh(t, fourth.refresh, 400)
 	s.me(t, fourth.access, 401)
 }
+
+// A token gives no more guesses at the password than a login does.
+func TestPasswordIsNotGuessedWithAToken(t *testing.T) {
+	s := start(t, t.TempDir())
+	s.json(t, "/register", "", `{"name":"ada","password":"`+good+`"}`, 201)
+	stolen := s.login(t, "ada", good, 200)
+	for range 11 {
+		s.json(t, "/password", stolen.access, `{"old":"wrong","new":"another horse battery staple"}`, 403)
+	}
+	s.json(t, "/password", stolen.access, `{"old":"`+good+`","new":"another horse battery staple"}`, 403)
+}
