@@ -17,9 +17,18 @@ import (
 // on is kept as a hash under a random key of this process. A table that is full
 // gives the slot of the counter that owes the least to the next one, among 16, but
 // never that of one that is exhausted: nobody gets rid of a lock by making other
-// counters. If all 16 are exhausted, new counters share one, as [Memory] says; to
-// get there takes as many checked guesses as there are slots, times the limit. All
-// tables together take at most 120 MiB by default.
+// counters.
+//
+// The guesses from one /16 (IPv4) or /48 (IPv6) take about an eighth of a table, and
+// not much more than a sixth: the further counters that they need share one, which is
+// that of their /16 or /48 in one of 128 parts of the table. So who fills his share locks out his
+// neighbours and nobody else. It takes some ten such networks to fill the table with
+// exhausted counters, and as many checked guesses as there are slots, times the limit;
+// then all new counters are shared like that. Guesses without an address are from one
+// such network. A shared counter has the limit of one, and a success or an undecided
+// guess takes its own count back from it and no more.
+//
+// All tables together take at most 165 MiB by default.
 //
 // Up to MaxKeys accounts are known, with 16 networks each; an account takes about
 // 100 bytes. When there are more, one that has not succeeded for long is forgotten.
@@ -72,6 +81,7 @@ const (
 // A counted is where the counters of a guess are.
 type counted struct {
 	hashes  [lockoutCounters]uint64
+	site    uint64 // the /16 or /48 that the guess is from
 	near    uint64
 	account uint64
 }
@@ -82,11 +92,25 @@ func (b *memoryLockout) find(g *LockoutGuess) (c counted) {
 	c.account = b.hash(keyAccount, g.Account, netip.Prefix{})
 	c.hashes[atAccount] = c.account
 	c.near = b.hash(keyNetwork, "", g.Near)
+	c.site = b.hash(keySite, "", siteOf(g.Network))
 	if g.Sent != "" {
 		c.hashes[atSentNear] = b.hash(keyPair, g.Sent, g.Near)
 		c.hashes[atSent] = b.hash(keyAccount, g.Sent, netip.Prefix{})
 	}
 	return c
+}
+
+// siteOf returns the /16 or /48 around a network, or the network if that is wider.
+func siteOf(network netip.Prefix) netip.Prefix {
+	bits := 48
+	if network.Addr().Is4() {
+		bits = 16
+	}
+	p, err := network.Addr().Prefix(min(bits, network.Bits()))
+	if err != nil { // there is no address
+		return netip.Prefix{}
+	}
+	return p
 }
 
 // Count decides at once, whatever ctx is.
@@ -103,13 +127,13 @@ func (b *memoryLockout) Count(_ context.Context, g LockoutGuess) (LockoutAnswer,
 	if !b.accounts.has(c.account, c.near, now) {
 		use |= CountAccount
 	}
-	var shards [lockoutCounters]*shard
+	var shards [lockoutCounters]*lockoutShard
 	for i := range shards { // always in this order, so that nobody waits for each other
 		if use.has(i) {
 			shards[i] = b.tables[i].lock(c.hashes[i], now)
 		}
 	}
-	a := b.decide(&shards, &c.hashes)
+	a := b.decide(&shards, &c)
 	for _, s := range shards {
 		if s != nil {
 			s.mu.Unlock()
@@ -118,12 +142,30 @@ func (b *memoryLockout) Count(_ context.Context, g LockoutGuess) (LockoutAnswer,
 	return a, nil
 }
 
+// Peek asks no shared counter: which one a guess gets depends on what there is room
+// for, so Count tells.
+func (b *memoryLockout) Peek(_ context.Context, g LockoutGuess) (a LockoutAnswer, err error) {
+	c := b.find(&g)
+	now := time.Since(b.start)
+	for i := range atSent + 1 {
+		if i > atNetwork && g.Sent == "" || i == atSent && b.networks.has(c.near, 0, now) {
+			continue
+		}
+		s := b.tables[i].lock(c.hashes[i], now)
+		if state := s.find(c.hashes[i]); state != nil {
+			a.RetryAfter = max(a.RetryAfter, b.tables[i].refuse(state, s.now, i, &a))
+		}
+		s.mu.Unlock()
+	}
+	return a, nil
+}
+
 // decide is Count with the shards locked.
-func (b *memoryLockout) decide(shards *[lockoutCounters]*shard, hashes *[lockoutCounters]uint64) (a LockoutAnswer) {
+func (b *memoryLockout) decide(shards *[lockoutCounters]*lockoutShard, c *counted) (a LockoutAnswer) {
 	// What refuses is there already: a guess that it refuses gets no slot.
 	for i := range atSent + 1 {
 		if s := shards[i]; s != nil {
-			if state := s.find(hashes[i]); state != nil {
+			if state := s.find(c.hashes[i]); state != nil {
 				a.RetryAfter = max(a.RetryAfter, b.tables[i].refuse(state, s.now, i, &a))
 			}
 		}
@@ -136,7 +178,7 @@ func (b *memoryLockout) decide(shards *[lockoutCounters]*shard, hashes *[lockout
 		if s == nil {
 			continue
 		}
-		states[i] = b.tables[i].slot(s, hashes[i])
+		states[i] = b.tables[i].slot(s, c.hashes[i], c.site)
 		if i <= atSent { // a state that is shared may refuse what is new
 			a.RetryAfter = max(a.RetryAfter, b.tables[i].refuse(states[i], s.now, i, &a))
 		}
@@ -153,6 +195,7 @@ func (b *memoryLockout) decide(shards *[lockoutCounters]*shard, hashes *[lockout
 		if s != nil && (i <= atSent || !a.Locked) {
 			b.tables[i].count(states[i], s.now)
 			a.Counted |= 1 << i
+			a.Epochs[i] = epoch(states[i])
 		}
 	}
 	return a
@@ -177,12 +220,16 @@ func (b *memoryLockout) Settle(_ context.Context, g LockoutGuess, a LockoutAnswe
 		}
 		t := &b.tables[i]
 		s := t.lock(c.hashes[i], now)
-		// What was counted on a shared state stays, since others owe that too.
-		if state := s.find(c.hashes[i]); state != nil {
-			if reset.has(i) {
-				state[0], state[1] = s.now, 0
-			} else {
-				t.giveBack(state, s.now)
+		own := s.find(c.hashes[i])
+		if reset.has(i) && own != nil {
+			s.renew(own)
+		}
+		if back.has(i) {
+			for _, state := range [...][]int64{own, s.spare.find(c.site), s.spare.overflow} {
+				if state != nil && epoch(state) == a.Epochs[i] {
+					t.giveBack(state, s.now)
+					break
+				}
 			}
 		}
 		s.mu.Unlock()
@@ -192,9 +239,12 @@ func (b *memoryLockout) Settle(_ context.Context, g LockoutGuess, a LockoutAnswe
 
 func (c LockoutCounters) has(i int) bool { return c>>i&1 != 0 }
 
-// A lockoutTable holds the counters of one kind. A state is two words: the time at
-// which all is forgiven, as in a memoryBucket, and the time until which an exhausted
-// counter refuses, which is even; it is odd once a guess was refused.
+// A lockoutTable holds the counters of one kind. A state is three words: the time at
+// which all is forgiven, as in a memoryBucket; the time until which an exhausted
+// counter refuses, which is even, and is odd once a guess was refused; and, in halves
+// of 32 bits, a hash of the site that the counter was made for, and its epoch. Each
+// time that a counter begins at nothing it has another epoch, so that a guess takes
+// back what it has added itself, and nothing that came after a success.
 type lockoutTable struct {
 	limits  []memoryLimit // one
 	one     int64         // what a failure adds, in nanoseconds
@@ -202,8 +252,42 @@ type lockoutTable struct {
 	most    int64         // what is never exceeded
 	backoff time.Duration
 	longest time.Duration
+	share   int // how many slots of a shard one site may have
 	mask    uint64
-	shards  []shard
+	shards  []lockoutShard
+}
+
+// A lockoutShard is a shard with what keeps one site from using it up.
+type lockoutShard struct {
+	shard
+	epoch uint32
+	spare shard // by site, the counters that are shared
+	heavy [8]heavySite
+}
+
+// A heavySite is one that was found to have many slots.
+type heavySite struct {
+	site int64 // the half of a state
+	room int   // how many more it may have
+	at   int64 // when its slots were counted
+}
+
+const (
+	spareGroups = 16 // so that a shard knows up to 128 sites that share a counter
+	crowd       = 2  // so many slots of one site, among 16, make a shard count them all
+	recount     = int64(time.Second)
+)
+
+// epoch returns which beginning of a counter this is.
+func epoch(state []int64) int64 { return state[2] & math.MaxUint32 }
+
+// site returns the half of a state that says whom it was made for.
+func site(hash uint64) int64 { return int64(hash >> 32 << 32) } //nolint:gosec // as bits
+
+// renew begins a counter at nothing.
+func (s *lockoutShard) renew(state []int64) {
+	s.epoch++
+	state[0], state[1], state[2] = s.now, 0, state[2]&^math.MaxUint32|int64(s.epoch)
 }
 
 func (t *lockoutTable) init(maxKeys int, l LockoutLimit, backoff, longest time.Duration) {
@@ -219,34 +303,58 @@ func (t *lockoutTable) init(maxKeys int, l LockoutLimit, backoff, longest time.D
 		shards *= 2
 	}
 	t.mask = uint64(shards - 1) //nolint:gosec // at most 127
-	t.shards = make([]shard, shards)
+	t.shards = make([]lockoutShard, shards)
 	for i := range t.shards {
-		t.shards[i].init(2, max(1, maxKeys/shards/groupSize))
+		s := &t.shards[i]
+		s.init(3, max(1, maxKeys/shards/groupSize))
+		s.spare.init(3, spareGroups)
+		t.share = max(2*groupSize, s.most*groupSize/8)
 	}
 }
 
 // lock locks the shard of h. Time does not go back in it.
-func (t *lockoutTable) lock(h uint64, now time.Duration) *shard {
+func (t *lockoutTable) lock(h uint64, now time.Duration) *lockoutShard {
 	s := &t.shards[h&t.mask]
 	s.mu.Lock()
 	s.now = max(s.now, int64(now))
+	s.spare.now = s.now
 	return s
 }
 
-// slot returns the state of h, which may be new.
-func (t *lockoutTable) slot(s *shard, h uint64) []int64 {
+// slot returns the state of h, which may be new, or that of the site from which it is
+// asked for. One that owes nothing is as good as none, so that nobody saves up slots.
+func (t *lockoutTable) slot(s *lockoutShard, h, from uint64) []int64 {
 	state := s.find(h)
+	if state != nil && state[0] > s.now {
+		return state
+	}
+	if t.crowded(s, h, from) {
+		state = nil
+	} else {
+		if state == nil {
+			state = t.claim(&s.shard, h)
+		}
+		if state != nil {
+			state[2] = site(from) | epoch(state)
+		}
+	}
 	if state == nil {
-		state = t.claim(s, h)
+		state = s.spare.find(from)
+	}
+	if state == nil {
+		state = t.claim(&s.spare, from)
+	}
+	if state == nil {
+		state = s.spare.overflow
 	}
 	if state[0] <= s.now {
-		state[0], state[1] = s.now, 0
+		s.renew(state)
 	}
 	return state
 }
 
 // claim gives h a slot that nobody needs, or the one that owes the least and is not
-// exhausted, or else the shared state.
+// exhausted. It returns nil if there is none.
 func (t *lockoutTable) claim(s *shard, h uint64) []int64 {
 	state := s.claim(h, t.limits)
 	if &state[0] != &s.overflow[0] {
@@ -262,12 +370,45 @@ func (t *lockoutTable) claim(s *shard, h uint64) []int64 {
 		}
 	}
 	if slot < 0 {
-		return state
+		return nil
 	}
 	s.group(group)[slot] = h
 	state = s.state(group, slot)
 	state[0] = s.now
 	return state
+}
+
+// crowded reports whether a site has its share of the slots. They are counted only
+// where h could go next to several of them, and no more than once a second while there
+// are too many.
+func (t *lockoutTable) crowded(s *lockoutShard, h, from uint64) bool {
+	if s.groups == 0 {
+		return false
+	}
+	mine, heavy := site(from), &s.heavy[from%uint64(len(s.heavy))]
+	a, b := homes(h, s.groups)
+	if s.slotsOf(mine, a, a+1)+s.slotsOf(mine, b, b+1) >= crowd {
+		if heavy.site != mine || heavy.room == 0 && s.now-heavy.at >= recount {
+			*heavy = heavySite{mine, max(0, t.share-s.slotsOf(mine, 0, s.groups)), s.now}
+		}
+		if heavy.room == 0 {
+			return true
+		}
+	}
+	if heavy.site == mine && heavy.room > 0 {
+		heavy.room--
+	}
+	return false
+}
+
+// slotsOf returns how many slots a site needs in the groups from first up to end.
+func (s *lockoutShard) slotsOf(mine int64, first, end int) (n int) {
+	for at := first * groupSize * s.words; at < end*groupSize*s.words; at += s.words {
+		if s.states[at] > s.now && s.states[at+2]&^math.MaxUint32 == mine {
+			n++
+		}
+	}
+	return n
 }
 
 // refuse notes in a whether the counter at i refuses, and returns for how long.
@@ -319,6 +460,7 @@ const (
 	keyNetwork = 'n'
 	keyPair    = 'p'
 	keyAccount = 'a'
+	keySite    = 's'
 )
 
 func (b *memoryLockout) hash(kind byte, name string, network netip.Prefix) uint64 {

@@ -62,6 +62,116 @@ func TestMemoryLockoutRefusalsEvictNothing(t *testing.T) {
 	}
 }
 
+// Keys that nobody has cost an attacker nothing. However many he makes up in four /48s,
+// those elsewhere get in: at home, and where they have never been.
+func TestMemoryLockoutFlood(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const keys, sites = 4096, 4
+		l := newLockout(t, ratelimit.LockoutConfig{Store: newMemory(t, ratelimit.MemoryConfig{MaxKeys: keys}), Audit: new(recorder)})
+		refused := func(what string, from func(i int) string) {
+			t.Helper()
+			n := 0
+			for i := range 1000 {
+				passed, a, _ := attempts(t, l, 1, "person-"+strconv.Itoa(i), "name:person-"+strconv.Itoa(i), from(i))
+				n += 1 - passed
+				a.Succeeded()
+			}
+			if n > 0 {
+				t.Errorf("%s: %d of 1000 right logins are refused", what, n)
+			}
+		}
+		atHome := func(i int) string { return "198." + strconv.Itoa(i%256) + "." + strconv.Itoa(i/256) + ".7" }
+		refused("before", atHome)
+		for net := range keys / 10 * 2 {
+			for id := range 10 {
+				key := "key:" + strconv.Itoa(net) + "-" + strconv.Itoa(id)
+				attempts(t, l, 10, key, key, "2001:db8:"+strconv.Itoa(net%sites)+":"+strconv.FormatInt(int64(net), 16)+"::1")
+			}
+		}
+		refused("at home", atHome)
+		refused("elsewhere", func(i int) string { return "192." + strconv.Itoa(i%256) + "." + strconv.Itoa(i/256) + ".7" })
+	})
+}
+
+// A network can't have more than its share by making counters that owe nothing any
+// more, and coming back to all of them at once.
+func TestMemoryLockoutSavesUpNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const keys = 1024
+		b := shortBook(t, keys, 2)
+		at := func(account string, third byte) ratelimit.LockoutGuess {
+			p := netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 0, third, 1}), 32)
+			return ratelimit.LockoutGuess{Account: account, Near: p, Network: p}
+		}
+		for round := range 20 {
+			for i := range keys / 8 {
+				_, _ = b.Count(t.Context(), at(strconv.Itoa(round)+"-"+strconv.Itoa(i), 0))
+			}
+			time.Sleep(3 * time.Hour)
+		}
+		own := 0
+		for round := range 20 {
+			for i := range keys / 8 {
+				g := at(strconv.Itoa(round)+"-"+strconv.Itoa(i), 0)
+				_, _ = b.Count(t.Context(), g)
+				if a, _ := b.Count(t.Context(), g); !a.Locked {
+					own++
+				}
+			}
+		}
+		if own > keys/4 {
+			t.Errorf("one site has %d of %d counters", own, keys)
+		}
+	})
+}
+
+// What is counted on a counter that a site shares is taken back from it, once.
+func TestMemoryLockoutGivesBackWhatIsShared(t *testing.T) {
+	for name, outcome := range map[string]ratelimit.LockoutOutcome{"success": ratelimit.LockoutSuccess, "undecided": ratelimit.LockoutUndecided} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := shortBook(t, 64, 2)
+				at := func(account string) ratelimit.LockoutGuess {
+					p := netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 0, 0, 1}), 32)
+					return ratelimit.LockoutGuess{Account: account, Near: p, Network: p}
+				}
+				for i := range 1000 {
+					g := at(strconv.Itoa(i))
+					_, _ = b.Count(t.Context(), g)
+					_, _ = b.Count(t.Context(), g)
+				}
+				if a, _ := b.Count(t.Context(), at("new")); !a.Locked {
+					t.Fatal("the counter that is shared is not used up")
+				}
+				time.Sleep(time.Hour) // a guess is forgiven
+				for i := range 100 {
+					g := at("owner-" + strconv.Itoa(i))
+					a, _ := b.Count(t.Context(), g)
+					if a.Locked {
+						t.Fatalf("the %d. owner is refused, though those before have taken back what they counted", i+1)
+					}
+					_ = b.Settle(t.Context(), g, a, outcome)
+				}
+			})
+		})
+	}
+}
+
+// shortBook is a book in which a pair has few failures, one forgiven each hour, and
+// the other limits are far.
+func shortBook(t *testing.T, keys, failures int) ratelimit.LockoutBook {
+	t.Helper()
+	far := ratelimit.LockoutLimit{Failures: 1_000_000, Window: 1_000_000 * time.Second}
+	b, err := newMemory(t, ratelimit.MemoryConfig{MaxKeys: keys}).OpenLockout("login", ratelimit.LockoutRules{
+		Pair: ratelimit.LockoutLimit{Failures: failures, Window: time.Duration(failures) * time.Hour}, Network: far, Account: far,
+		Backoff: time.Minute, MaxBackoff: time.Minute, KnownFor: time.Hour,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
 // Two guesses meet if their accounts or their sent names are equal, in one network,
 // and else never, whatever bytes they have (ASVS 5.0, 8.4.1).
 func FuzzLockoutKeys(f *testing.F) {

@@ -80,6 +80,9 @@ type LockoutAnswer struct {
 	// Began is what refused a guess for the first time since it had forgiven
 	// everything.
 	Began LockoutCounters
+	// Epochs are what the book needs to know again, of each counter, that what it
+	// counted there has not gone by a success. They mean nothing to others.
+	Epochs [5]int64
 }
 
 // A LockoutOutcome is what became of a guess that did not fail.
@@ -126,6 +129,11 @@ type LockoutBook interface {
 	// must not hold what is in g. Count returns soon after ctx is done.
 	Count(ctx context.Context, g LockoutGuess) (LockoutAnswer, error)
 
+	// Peek says whether a counter that may be told of refuses, with RetryAfter and
+	// Began as Count would, and counts nothing. Account, which may be empty, does not
+	// matter. A book may leave out counters that several keys have to share.
+	Peek(ctx context.Context, g LockoutGuess) (LockoutAnswer, error)
+
 	// Settle says what became of a guess, once, with what Count answered. A guess
 	// that failed is not settled.
 	//
@@ -133,6 +141,7 @@ type LockoutBook interface {
 	// others that it was counted on, and notes that Account has had a success in
 	// Near. LockoutUndecided takes one off all that it was counted on. A counter from
 	// which one was taken off lets the next guess pass at once. What could not be
-	// settled stays counted; nothing is ever taken off twice.
+	// settled stays counted; nothing is ever taken off twice. In particular a guess
+	// that was counted before a counter went to nothing takes none off it afterwards.
 	Settle(ctx context.Context, g LockoutGuess, a LockoutAnswer, o LockoutOutcome) error
 }

@@ -15,7 +15,7 @@ import (
 // is an error, and is not kept.
 type command = redis.ZeroCopyStringCmd
 
-const longestReply = 32 // bytes
+const longestReply = 128 // bytes
 
 func newCommand(ctx context.Context, args ...any) *command {
 	return redis.NewZeroCopyStringCmd(ctx, make([]byte, longestReply), args...)

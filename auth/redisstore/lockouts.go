@@ -31,6 +31,17 @@ import (
 // All keys of a lockout are in one slot, since a decision needs several of them: on a
 // cluster one node has them all. Lockouts of other names may be on other nodes.
 //
+// A login takes another round trip before it, which asks whether the client has to
+// wait (LockoutBook.Peek).
+//
+// Nothing bounds the number of counters: a guess at a name that has not been tried
+// writes about 900 bytes, which stay until it is forgiven, 72 minutes by default. Who
+// makes up keys in 10,000 guesses a second could write some 40 GB in that time. A
+// Redis whose maxmemory is reached refuses to write, since it must not evict, and then
+// the lockout counts in the memory of each process, which is bounded; but so it does
+// for revocations in the same Redis. Give lockouts a Redis of their own with a
+// maxmemory, and put a rate limit by network in front of the doors.
+//
 // A Redis that loses what it has, or whose clock stands, gives as many guesses as
 // there are at the start. An answer that was lost may count an attempt twice, and
 // never gives one back twice.
@@ -110,16 +121,18 @@ type lockoutBook struct {
 	args  []any  // the rules
 }
 
-// lockout counts a guess, or settles one. A counter is "debt-free-at wait-until told",
-// in microseconds by the clock of Redis; the networks of an account are pairs of a
+// lockout counts a guess, or settles one. A counter is "debt-free-at wait-until told
+// epoch", in microseconds by the clock of Redis: the epoch is when it began at nothing,
+// so that a guess takes back what it has added itself, and nothing that came after a
+// success. The networks of an account are pairs of a
 // name and the time of the last success. What it does not understand counts as
 // nothing known, and as a counter that is exhausted for the longest wait.
 //
 // KEYS: the counters by network, sent and near, sent, account and near, account; the
 // networks of the account; whether somebody has succeeded in the network.
 // ARGV: backoff, longest, keep, five times (one, full, most), what to do ("count",
-// "success" or "undecided"), the name of the network, whether something was sent, what
-// was counted.
+// "peek", "success" or "undecided"), the name of the network, whether something was
+// sent, what was counted, and in which epoch of each counter.
 const lockout = `
 local t = redis.call('TIME')
 local now = t[1] * 1000000 + t[2]
@@ -133,18 +146,19 @@ local function text(n) return string.format('%.0f', n) end
 local function load(i)
 	local one, full, most = rule(i)
 	local v = redis.call('GET', KEYS[i])
-	if not v then return {debt = 0, till = 0, told = 0} end
-	local free, till, told = string.match(v, '^(%d+) (%d+) ([01])$')
-	if not free then return {debt = full, till = now + longest, told = 0} end
-	local s = {debt = math.min(tonumber(free) - now, most), till = math.min(tonumber(till), now + longest), told = tonumber(told)}
-	if s.debt <= 0 then s = {debt = 0, till = 0, told = 0} end
+	local none = {debt = 0, till = 0, told = 0, epoch = text(now)}
+	if not v then return none end
+	local free, till, told, epoch = string.match(v, '^(%d+) (%d+) ([01]) (%d%d?%d?%d?%d?%d?%d?%d?%d?%d?%d?%d?%d?%d?%d?%d?%d?%d?)$')
+	if not free then return {debt = full, till = now + longest, told = 0, epoch = text(now)} end
+	local s = {debt = math.min(tonumber(free) - now, most), till = math.min(tonumber(till), now + longest), told = tonumber(told), epoch = epoch}
+	if s.debt <= 0 then return none end
 	return s
 end
 local function save(i, s)
 	if s.debt <= 0 then
 		redis.call('DEL', KEYS[i])
 	else
-		redis.call('SET', KEYS[i], text(now + s.debt) .. ' ' .. text(s.till) .. ' ' .. s.told, 'PX', text(math.ceil(math.max(s.debt, s.till - now) / 1000) + 1))
+		redis.call('SET', KEYS[i], text(now + s.debt) .. ' ' .. text(s.till) .. ' ' .. s.told .. ' ' .. s.epoch, 'PX', text(math.ceil(math.max(s.debt, s.till - now) / 1000) + 1))
 	end
 end
 local function exhausted(i, s)
@@ -163,11 +177,13 @@ local function networks()
 	return list, found
 end
 
-if act == 'count' then
-	local _, known = networks()
+if act == 'count' or act == 'peek' then
+	local count = act == 'count'
+	local known = false
+	if count then local _; _, known = networks() end
 	local used = redis.call('GET', KEYS[7])
-	local use = {true, sent, sent and not used, true, not known}
-	local states, locked, wait, began = {}, false, 0, 0
+	local use = {true, sent, sent and not used, count, count and not known}
+	local states, locked, wait, began, epochs = {}, false, 0, 0, {'0', '0', '0', '0', '0'}
 	for i = 1, 5 do
 		if use[i] then
 			local s = load(i)
@@ -184,7 +200,7 @@ if act == 'count' then
 		end
 	end
 	counted = 0
-	if wait == 0 then
+	if count and wait == 0 then
 		for i = 1, 5 do
 			local s = states[i]
 			if s and (i <= 3 or not locked) then
@@ -195,10 +211,11 @@ if act == 'count' then
 				end
 				save(i, s)
 				counted = counted + 2 ^ (i - 1)
+				epochs[i] = s.epoch
 			end
 		end
 	end
-	return (locked and '1 ' or '0 ') .. text(wait) .. ' ' .. text(counted) .. ' ' .. text(began)
+	return (locked and '1 ' or '0 ') .. text(wait) .. ' ' .. text(counted) .. ' ' .. text(began) .. ' ' .. table.concat(epochs, ' ')
 end
 
 for i = 1, 5 do
@@ -207,9 +224,11 @@ for i = 1, 5 do
 	elseif math.floor(counted / 2 ^ (i - 1)) % 2 == 1 then
 		local s = load(i)
 		local one = rule(i)
-		s.debt = s.debt - one
-		if exhausted(i, s) then s.till = now end
-		save(i, s)
+		if s.epoch == ARGV[22 + i] then
+			s.debt = s.debt - one
+			if exhausted(i, s) then s.till = now end
+			save(i, s)
+		end
 	end
 end
 if act == 'success' then
@@ -245,13 +264,32 @@ func (b *lockoutBook) Count(ctx context.Context, g ratelimit.LockoutGuess) (rate
 		return ratelimit.LockoutAnswer{}, err
 	}
 	defer cancel()
-	reply, err := b.run(ctx, &g, "count", 0, func(key string, cmd *command) error { return b.store.write(ctx, key, cmd) })
+	reply, err := b.run(ctx, &g, "count", ratelimit.LockoutAnswer{}, func(key string, cmd *command) error { return b.store.write(ctx, key, cmd) })
 	if err != nil {
 		return ratelimit.LockoutAnswer{}, failed(ctx, "Count", err)
 	}
 	a, ok := parseAnswer(reply)
-	if !ok {
+	if !ok || !counts(a) {
 		return ratelimit.LockoutAnswer{}, errors.New("redisstore: Count: an unexpected reply")
+	}
+	return a, nil
+}
+
+// Peek implements ratelimit.LockoutBook. It waits for no replicas, since what it
+// writes is no more than that a lock has been told.
+func (b *lockoutBook) Peek(ctx context.Context, g ratelimit.LockoutGuess) (ratelimit.LockoutAnswer, error) {
+	ctx, cancel, err := b.store.begin(ctx)
+	if err != nil {
+		return ratelimit.LockoutAnswer{}, err
+	}
+	defer cancel()
+	reply, err := b.run(ctx, &g, "peek", ratelimit.LockoutAnswer{}, func(_ string, cmd *command) error { return b.store.client.Process(ctx, cmd) })
+	if err != nil {
+		return ratelimit.LockoutAnswer{}, failed(ctx, "Peek", err)
+	}
+	a, ok := parseAnswer(reply)
+	if !ok || a.Counted != 0 || a.Locked != (a.RetryAfter > 0) {
+		return ratelimit.LockoutAnswer{}, errors.New("redisstore: Peek: an unexpected reply")
 	}
 	return a, nil
 }
@@ -268,7 +306,7 @@ func (b *lockoutBook) Settle(ctx context.Context, g ratelimit.LockoutGuess, a ra
 	if o == ratelimit.LockoutSuccess {
 		act = "success"
 	}
-	reply, err := b.run(ctx, &g, act, a.Counted, func(_ string, cmd *command) error { return b.store.client.Process(ctx, cmd) })
+	reply, err := b.run(ctx, &g, act, a, func(_ string, cmd *command) error { return b.store.client.Process(ctx, cmd) })
 	if err != nil {
 		return failed(ctx, "Settle", err)
 	}
@@ -279,7 +317,7 @@ func (b *lockoutBook) Settle(ctx context.Context, g ratelimit.LockoutGuess, a ra
 }
 
 // run has Redis run the script, which it may have to be sent first.
-func (b *lockoutBook) run(ctx context.Context, g *ratelimit.LockoutGuess, act string, counted ratelimit.LockoutCounters, send func(key string, cmd *command) error) (string, error) {
+func (b *lockoutBook) run(ctx context.Context, g *ratelimit.LockoutGuess, act string, a ratelimit.LockoutAnswer, send func(key string, cmd *command) error) (string, error) {
 	near, network := networkName(g.Near), networkName(g.Network)
 	sent := "0"
 	if g.Sent != "" {
@@ -289,11 +327,14 @@ func (b *lockoutBook) run(ctx context.Context, g *ratelimit.LockoutGuess, act st
 		b.key(kindNetwork, network), b.key(kindPair, g.Sent, near, "sent"), b.key(kindAccount, g.Sent, "sent"),
 		b.key(kindPair, g.Account, near), b.key(kindAccount, g.Account), b.key(kindKnown, g.Account), b.key(kindUsed, near),
 	}
-	args := make([]any, 0, 3+len(keys)+len(b.args)+4)
+	args := make([]any, 0, 3+len(keys)+len(b.args)+4+len(a.Epochs))
 	args = append(args, "evalsha", lockoutHash, len(keys))
 	args = append(args, keys...)
 	args = append(args, b.args...)
-	args = append(args, act, b.store.key(kindWhere, g.Account, near), sent, int(counted))
+	args = append(args, act, b.keyPart(kindWhere, g.Account, near), sent, int(a.Counted))
+	for _, epoch := range a.Epochs {
+		args = append(args, epoch)
+	}
 	cmd := newCommand(ctx, args...)
 	err := send(b.slot, cmd)
 	if redis.HasErrorPrefix(err, "NOSCRIPT") {
@@ -306,7 +347,12 @@ func (b *lockoutBook) run(ctx context.Context, g *ratelimit.LockoutGuess, act st
 
 // key names what is kept of the parts in the slot of the lockout.
 func (b *lockoutBook) key(kind byte, parts ...string) string {
-	return b.slot + strings.TrimPrefix(b.store.key(kind, parts...), b.store.prefix)
+	return b.slot + b.keyPart(kind, parts...)
+}
+
+// keyPart is a key without the prefix, and so without any blank.
+func (b *lockoutBook) keyPart(kind byte, parts ...string) string {
+	return strings.TrimPrefix(b.store.key(kind, parts...), b.store.prefix)
 }
 
 // networkName is a network as a part of a key.
@@ -317,13 +363,13 @@ func networkName(p netip.Prefix) string {
 	return p.String()
 }
 
-// parseAnswer reads "locked wait counted began".
+// parseAnswer reads "locked wait counted began", and five epochs.
 func parseAnswer(reply string) (a ratelimit.LockoutAnswer, ok bool) {
 	parts := strings.Split(reply, " ")
-	if len(parts) != 4 || parts[0] != "0" && parts[0] != "1" {
+	if len(parts) != 4+len(a.Epochs) || parts[0] != "0" && parts[0] != "1" {
 		return a, false
 	}
-	var n [3]int64
+	var n [3 + len(a.Epochs)]int64
 	for i, part := range parts[1:] {
 		v, err := strconv.ParseUint(part, 10, 63)
 		if err != nil || part != strconv.FormatUint(v, 10) {
@@ -335,19 +381,22 @@ func parseAnswer(reply string) (a ratelimit.LockoutAnswer, ok bool) {
 	if n[0] > longest.Microseconds() || n[1] > all || n[2] > all {
 		return a, false
 	}
-	a = ratelimit.LockoutAnswer{
+	return ratelimit.LockoutAnswer{
 		Locked: parts[0] == "1", RetryAfter: time.Duration(n[0]) * time.Microsecond,
 		Counted: ratelimit.LockoutCounters(n[1] & all), Began: ratelimit.LockoutCounters(n[2] & all), //nolint:gosec // of 5 bits
-	}
-	// What was neither refused nor counted would be free.
-	told := ratelimit.CountNetwork | ratelimit.CountSentNear | ratelimit.CountSent
+		Epochs: [len(a.Epochs)]int64(n[3:]),
+	}, true
+}
+
+// counts reports whether a guess was refused or counted: else it would be free.
+func counts(a ratelimit.LockoutAnswer) bool {
+	const told = ratelimit.CountNetwork | ratelimit.CountSentNear | ratelimit.CountSent
 	switch {
 	case a.RetryAfter > 0:
-		ok = a.Locked && a.Counted == 0
+		return a.Locked && a.Counted == 0
 	case a.Locked:
-		ok = a.Counted&ratelimit.CountNetwork != 0 && a.Counted&^told == 0
+		return a.Counted&ratelimit.CountNetwork != 0 && a.Counted&^told == 0
 	default:
-		ok = a.Counted&ratelimit.CountNetwork != 0 && a.Counted&ratelimit.CountPair != 0
+		return a.Counted&ratelimit.CountNetwork != 0 && a.Counted&ratelimit.CountPair != 0
 	}
-	return a, ok
 }

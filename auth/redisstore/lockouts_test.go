@@ -356,13 +356,18 @@ func TestLockoutsLostReply(t *testing.T) {
 
 // A reply that no script of ours gives is an error, and never lets a guess pass.
 func TestLockoutsOddReplies(t *testing.T) {
-	for _, reply := range []string{
+	const epochs = " 0 0 0 0 0"
+	odd := []string{
 		"$-1\r\n", "*-1\r\n", "*0\r\n", ":0\r\n", "+OK\r\n", "$0\r\n\r\n", "-ERR no\r\n", "-NOSCRIPT no\r\n", "-OOM no\r\n",
-		"$7\r\n0 0 0 0\r\n", "$7\r\n0 0 1 0\r\n", "$7\r\n0 0 8 0\r\n", "$7\r\n0 9 9 0\r\n", "$7\r\n1 0 0 0\r\n", "$8\r\n1 0 31 0\r\n",
-		"$7\r\n1 9 9 0\r\n", "$7\r\n2 0 9 0\r\n", "$9\r\n0 0 257 0\r\n", "$8\r\n0 0 9 -1\r\n", "$8\r\n0 0 09 0\r\n", "$5\r\n0 0 9\r\n",
-		"$9\r\n0 0 9 0 0\r\n", "$16\r\n1 86400000001 0 \r\n", "$17\r\n1 86400000001 0 0\r\n", "$27\r\n1 9223372036854775808 0 0 0\r\n",
-		"$100000000\r\n", "_\r\n", "#t\r\n",
+		"$100000000\r\n", "_\r\n", "#t\r\n", "$8\r\n0 0 31 0\r\n",
+	}
+	for _, answer := range []string{
+		"0 0 0 0", "0 0 1 0", "0 0 8 0", "0 9 9 0", "1 0 0 0", "1 0 31 0", "1 9 9 0", "2 0 9 0", "0 0 257 0", "0 0 9 -1", "0 0 09 0", "0 0 9", "0 0 9 0 0", "1 86400000001 0 ", "1 86400000001 0 0", "1 9223372036854775808 0 0 0",
+		"0 0 9 0 0", "0 0 9 0 -1", "0 0 9 0 x",
 	} {
+		odd = append(odd, bulk(answer+epochs))
+	}
+	for _, reply := range odd {
 		b := openLockout(t, redisstore.Config{Client: single(t, scripted(t, reply, true)), Timeout: patience}, lockoutRules())
 		a, err := b.Count(t.Context(), guess)
 		if err == nil || a != (ratelimit.LockoutAnswer{}) {
@@ -375,10 +380,30 @@ func TestLockoutsOddReplies(t *testing.T) {
 		if err := b.Settle(t.Context(), guess, ratelimit.LockoutAnswer{}, ratelimit.LockoutUndecided); err == nil {
 			t.Errorf("reply %q: Settle returned no error", reply)
 		}
+		if a, err := b.Peek(t.Context(), guess); err == nil && (a.Counted != 0 || a.Locked) {
+			t.Errorf("reply %q: Peek returned no error", reply)
+		}
 	}
-	b := openLockout(t, redisstore.Config{Client: single(t, scripted(t, "$8\r\n0 0 31 0\r\n", false)), Timeout: patience}, lockoutRules())
+	b := openLockout(t, redisstore.Config{Client: single(t, scripted(t, bulk("0 0 31 0"+epochs), false)), Timeout: patience}, lockoutRules())
 	if a := count(t, b, guess); a.Locked || a.Counted != 31 {
 		t.Errorf("a good reply: got %+v", a)
+	}
+}
+
+// bulk is a string as Redis sends it.
+func bulk(s string) string { return "$" + strconv.Itoa(len(s)) + "\r\n" + s + "\r\n" }
+
+// A blank in the prefix is part of no value, so an account knows its networks.
+func TestLockoutsPrefixWithABlank(t *testing.T) {
+	server := redistest.Start(t)
+	for _, prefix := range []string{"app:", "my app:", " "} {
+		b := openLockout(t, redisstore.Config{Client: single(t, server.Addr), Prefix: prefix, Timeout: patience}, lockoutRules())
+		if err := b.Settle(t.Context(), guess, count(t, b, guess), ratelimit.LockoutSuccess); err != nil {
+			t.Fatal(err)
+		}
+		if a := count(t, b, guess); a.Counted&ratelimit.CountAccount != 0 {
+			t.Errorf("prefix %q: the network in which the account has just logged in is strange to it", prefix)
+		}
 	}
 }
 
@@ -388,7 +413,7 @@ func TestLockoutsUnknownValue(t *testing.T) {
 	client := single(t, redistest.Start(t).Addr)
 	b := openLockout(t, redisstore.Config{Client: client, Timeout: patience}, lockoutRules())
 	count(t, b, guess)
-	for _, value := range []string{"", "x", "1", "1 1", "1 1 2", "-1 1 1", "1 1 1 1", "99999999999999999999 99999999999999999999 0", "9999999999999999 9999999999999999 1"} {
+	for _, value := range []string{"", "x", "1", "1 1", "1 1 2", "-1 1 1", "1 1 1", "1 1 1 x", "1 1 1 1 1", "99999999999999999999 99999999999999999999 0 1x", "9999999999999999 9999999999999999 1 1"} {
 		for _, name := range keys(t, client) {
 			client.Set(t.Context(), name, value, 0)
 		}
@@ -403,7 +428,7 @@ func TestLockoutsUnknownValue(t *testing.T) {
 		}
 	}
 	for _, name := range keys(t, client) { // nothing is saved up
-		client.Set(t.Context(), name, "1 9999999999999999 0", 0)
+		client.Set(t.Context(), name, "1 9999999999999999 0 1", 0)
 	}
 	for i := range 5 {
 		if a := count(t, b, guess); a.Locked != (i >= 3) {

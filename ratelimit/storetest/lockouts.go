@@ -172,6 +172,19 @@ func (b book) told(what string, g ratelimit.LockoutGuess) ratelimit.LockoutAnswe
 	return a
 }
 
+// peeks checks what Peek says of a guess, whatever its account is.
+func (b book) peeks(what string, g ratelimit.LockoutGuess, began ratelimit.LockoutCounters, least time.Duration) {
+	b.t.Helper()
+	g.Account = ""
+	a, err := b.Peek(b.t.Context(), g)
+	if err != nil {
+		b.t.Fatalf("Peek(%+v) failed: %v", g, err)
+	}
+	if a.RetryAfter < least || least == 0 && a.RetryAfter != 0 || a.Began != began || a.Counted != 0 {
+		b.t.Errorf("%s: Peek(%+v): got %+v, want RetryAfter of %s or more, Began %b and nothing counted", what, g, a, least, began)
+	}
+}
+
 // silent checks that a guess is refused, not told, and counted on what is told.
 func (b book) silent(what string, g ratelimit.LockoutGuess) ratelimit.LockoutAnswer {
 	b.t.Helper()
@@ -493,6 +506,36 @@ var lockoutCases = []lockoutCase{
 			b.settle(g, b.told("guess 4", g), ratelimit.LockoutUndecided)
 		}
 		b.told("guess 4 again", g)
+	}},
+	{name: "undecided after a success", why: "what was counted before a success is gone, and is not taken off what came after", run: func(t *testing.T, s *lockouts) {
+		b := s.open(t)
+		g := guess("ada", home)
+		first, second := b.passes("the first", g), b.passes("the second", g)
+		b.succeed(g)
+		b.fail(1, g)
+		b.settle(g, first, ratelimit.LockoutUndecided)
+		b.fail(1, g)
+		b.settle(g, second, ratelimit.LockoutUndecided)
+		b.fail(1, g)
+		b.told("the limit after the success", g)
+	}},
+	{name: "peek", why: "Peek tells what Count would, as far as it may be told, and counts nothing", run: func(t *testing.T, s *lockouts) {
+		b := s.open(t)
+		g := guess("ada", home)
+		for range 10 {
+			b.peeks("before", g, 0, 0)
+		}
+		b.fail(3, g)
+		b.peeks("the name is locked", g, ratelimit.CountSentNear, 59*time.Second)
+		b.peeks("again", g, 0, 59*time.Second)
+		b.peeks("another name", guess("bob", home), 0, 0)
+		b.peeks("another network", guess("ada", away), 0, 0)
+		b.peeks("another spelling", sent(g, "ADA"), 0, 0)
+		b.peeks("nothing sent", sent(g, ""), 0, 0)
+		if a := b.told("the guess", g); a.Began != 0 {
+			t.Errorf("Began is %b after Peek has told it", a.Began)
+		}
+		b.silent("the account is locked all the same", sent(g, "ADA"))
 	}},
 	{name: "concurrent", why: "of guesses at the same time exactly Failures pass", run: func(t *testing.T, s *lockouts) {
 		for _, c := range []struct {

@@ -3,6 +3,7 @@ package storetest_test
 import (
 	"context"
 	"errors"
+	"math/bits"
 	"net/netip"
 	"runtime"
 	"slices"
@@ -59,6 +60,7 @@ type lockoutBook struct {
 	s        *lockoutStore
 	rules    ratelimit.LockoutRules
 	counters map[string]*lockoutCounter
+	epoch    int64
 	known    map[string][]seen // by account, or by network under ""
 }
 
@@ -67,6 +69,7 @@ type lockoutCounter struct {
 	at    time.Duration
 	until time.Duration
 	told  bool
+	epoch int64
 }
 
 type seen struct {
@@ -141,7 +144,8 @@ func (b *lockoutBook) knows(account, near string) bool {
 func (b *lockoutBook) counter(p place) *lockoutCounter {
 	c := b.counters[p.key]
 	if c == nil {
-		c = new(lockoutCounter)
+		b.epoch++
+		c = &lockoutCounter{epoch: b.epoch}
 		b.counters[p.key] = c
 	}
 	each := p.limit.Window / time.Duration(p.limit.Failures)
@@ -156,7 +160,8 @@ func (b *lockoutBook) counter(p place) *lockoutCounter {
 	c.debt -= float64(b.s.now-c.at) / float64(each)
 	c.at = b.s.now
 	if c.debt <= 1e-9 {
-		*c = lockoutCounter{at: b.s.now, told: c.told && b.s.flaw == "began but once"}
+		b.epoch++
+		*c = lockoutCounter{at: b.s.now, told: c.told && b.s.flaw == "began but once", epoch: b.epoch}
 	}
 	return c
 }
@@ -249,9 +254,30 @@ func (b *lockoutBook) Count(ctx context.Context, g ratelimit.LockoutGuess) (a ra
 			c.debt = min(c.debt, float64(p.limit.Failures+steps+1))
 		}
 		a.Counted |= p.bit
+		a.Epochs[bits.TrailingZeros8(uint8(p.bit))] = c.epoch
 	}
 	if s.flaw == "few keys" && len(b.counters) > 400 {
 		clear(b.counters)
+	}
+	return a, nil
+}
+
+func (b *lockoutBook) Peek(ctx context.Context, g ratelimit.LockoutGuess) (a ratelimit.LockoutAnswer, err error) {
+	if b.s.flaw == "peek counts" {
+		return b.Count(ctx, g)
+	}
+	b.s.mu.Lock()
+	defer b.s.mu.Unlock()
+	for _, p := range b.places(g) {
+		const told = ratelimit.CountNetwork | ratelimit.CountSentNear | ratelimit.CountSent
+		c := b.counter(p)
+		if wait := c.until - b.s.now; p.bit&told != 0 && wait > 0 && b.exhausted(c, p) && b.s.flaw != "peek is blind" {
+			a.RetryAfter = max(a.RetryAfter, wait)
+			if !c.told {
+				c.told = b.s.flaw != "peek forgets what it told"
+				a.Began |= p.bit
+			}
+		}
 	}
 	return a, nil
 }
@@ -283,6 +309,7 @@ func (b *lockoutBook) Settle(_ context.Context, g ratelimit.LockoutGuess, a rate
 			told := c.told
 			*c = lockoutCounter{at: s.now}
 			c.told = told && s.flaw == "began but once"
+		case a.Counted&p.bit != 0 && a.Epochs[bits.TrailingZeros8(uint8(p.bit))] != c.epoch && s.flaw != "undecided takes off twice":
 		case a.Counted&p.bit == 0 && s.flaw != "undecided gives back what was not counted":
 		case !success && s.flaw == "undecided gives back all":
 			*c = lockoutCounter{at: s.now}
@@ -382,6 +409,10 @@ var lockoutFlaws = map[string][]string{
 	"undecided gives back what was not counted": {"undecided of nothing"},
 	"undecided gives back all":                  {"undecided together"},
 	"undecided keeps the wait":                  {"undecided after a wait"},
+	"undecided takes off twice":                 {"undecided after a success"},
+	"peek counts":                               {"peek"},
+	"peek is blind":                             {"peek"},
+	"peek forgets what it told":                 {"peek"},
 }
 
 // TestFaultyLockouts fails, in the process that TestRunLockoutsFindsFlaws starts.
