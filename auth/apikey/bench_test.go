@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/sallyport/sallyport/auth"
 	"github.com/sallyport/sallyport/auth/apikey"
@@ -46,12 +47,14 @@ func BenchmarkDoor(b *testing.B) {
 	plain, rec := mint(b, apikey.MintConfig{Subject: "alice", Scopes: []string{"items:read", "items:write"}, Roles: []string{"editor"}})
 	unknown, _ := mint(b, apikey.MintConfig{Subject: "alice"})
 	door := auth.Require(newAuthenticator(b, apikey.Config{Store: memory(b, rec)}))(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	cached := auth.Require(newAuthenticator(b, apikey.Config{Store: memory(b, rec), CacheFor: 10 * time.Second}))(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	for _, bb := range []struct {
 		name, key string
 		door      http.Handler
 		status    int
 	}{
 		{"accepted", plain, door, http.StatusOK},
+		{"cached", plain, cached, http.StatusOK},
 		{"unknown", unknown, quiet(door), http.StatusUnauthorized},
 		{"garbage", "sk_garbage", quiet(door), http.StatusUnauthorized},
 	} {
