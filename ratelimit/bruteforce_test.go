@@ -488,7 +488,7 @@ func TestLockoutEvents(t *testing.T) {
 			s.basic("ada", "wrong", evil)
 			time.Sleep(10 * time.Second)
 		}
-		want := "WARN user-1 203.0.113.9 lockout login locks a name in a network, after 10 failures in 12h0m0s"
+		want := "WARN  203.0.113.9 lockout login locks a name in a network, after 10 failures in 12h0m0s"
 		if got := locks(); len(got) != 1 || got[0] != want {
 			t.Errorf("got %q, want %q", got, want)
 		}

@@ -31,6 +31,19 @@ func Begin(ctx context.Context, l auth.Lockout, account, sent string, addr netip
 	return a, err
 }
 
+// Told returns how long the client has to wait, if l can say so from what it sent and
+// where from alone, and counts nothing. It is 0 for a Lockout that can't.
+func Told(ctx context.Context, l auth.Lockout, sent string, addr netip.Addr) (time.Duration, error) {
+	t, ok := l.(interface {
+		Told(ctx context.Context, sent string, addr netip.Addr) (time.Duration, error)
+	})
+	if !ok {
+		return 0, nil
+	}
+	wait, err := t.Told(ctx, sent, addr)
+	return max(0, wait), err
+}
+
 // Wait returns how long the client has to wait, if a is locked and the client may be
 // told so at once, before anything is checked: that depends on nothing but what it
 // sent, and from where. Else it is 0.

@@ -76,6 +76,33 @@ func TestBegin(t *testing.T) {
 	}
 }
 
+// teller is one that says before who has to wait.
+type teller struct {
+	plain
+	wait time.Duration
+}
+
+func (s *teller) Told(_ context.Context, sent string, addr netip.Addr) (time.Duration, error) {
+	s.got = sent + " " + addr.String()
+	return s.wait, s.err
+}
+
+func TestTold(t *testing.T) {
+	addr, down := netip.MustParseAddr("192.0.2.1"), errors.New("down")
+	if wait, err := lockout.Told(t.Context(), &plain{err: down}, "name:n", addr); wait != 0 || err != nil {
+		t.Errorf("one that can't tell: got %s, %v", wait, err)
+	}
+	for wait, want := range map[time.Duration]time.Duration{time.Minute: time.Minute, 0: 0, -1: 0} {
+		l := &teller{wait: wait}
+		if got, err := lockout.Told(t.Context(), l, "name:n", addr); got != want || err != nil || l.got != "name:n 192.0.2.1" {
+			t.Errorf("%s: got %s, %v, asked %q", wait, got, err, l.got)
+		}
+	}
+	if _, err := lockout.Told(t.Context(), &teller{plain: plain{err: down}}, "name:n", addr); !errors.Is(err, down) {
+		t.Errorf("got %v, want the error", err)
+	}
+}
+
 func TestWait(t *testing.T) {
 	for _, tt := range []struct {
 		name string

@@ -39,10 +39,14 @@ type Verdict struct {
 // Check decides whether name and pw belong to an account that may log in. An
 // unknown name, a wrong password, and an account that has none, is disabled or
 // is locked all cost one hash. Only who must wait whatever the account is, because
-// of what was sent before from the same network, costs none.
+// of what was sent before from the same network, costs none. Where the Lockout can
+// say so before (see lockout.Told), the store is not asked either: that answer takes
+// the same time for names that exist and names that don't.
 //
 // Nor does a password that Memory knows from the same address, and it is no attempt:
-// an attack on the account does not keep out who has logged in already. From other
+// an attack on the account does not keep out who has logged in already. So the store
+// is asked where somebody has just logged in with this name from this address; that
+// tells nobody else anything. From other
 // addresses it is one: else guesses at an account that is in use would be free.
 //
 // An error means that it could not tell; the attempt has been given back then.
@@ -51,6 +55,17 @@ type Verdict struct {
 // service said to it, is kept as text alone.
 func (c *Checker) Check(r *http.Request, name, pw string) (Verdict, error) {
 	ctx, now := r.Context(), time.Now()
+	addr := scope.ClientAddr(r)
+	if c.Lockout != nil && !c.Memory.mayKnow(name, addr, now) {
+		wait, err := lockout.Told(ctx, c.Lockout, sent(name), addr)
+		switch {
+		case err != nil:
+			return Verdict{}, undecided("the lockout failed", err)
+		case wait > 0:
+			return Verdict{Refused: "too many failed attempts", Wait: wait}, nil
+		}
+	}
+
 	user, err := c.Users.User(ctx, name)
 	unknown := errors.Is(err, auth.ErrNotFound)
 	switch {
@@ -60,7 +75,6 @@ func (c *Checker) Check(r *http.Request, name, pw string) (Verdict, error) {
 		return Verdict{}, undecided("the user store failed", err)
 	}
 
-	addr := scope.ClientAddr(r)
 	if !user.Disabled && c.Memory.knows(&user, pw, addr, now) {
 		return Verdict{User: user, Known: true}, nil
 	}
@@ -106,7 +120,7 @@ func (c *Checker) Check(r *http.Request, name, pw string) (Verdict, error) {
 		_, readOnly := c.Users.(auth.ReadOnlyUsers)
 		v.Rehash = rehash && !readOnly
 		attempt.Succeeded()
-		c.Memory.add(&user, pw, addr, now)
+		c.Memory.add(&user, name, pw, addr, now)
 	}
 	return v, nil
 }
@@ -128,13 +142,15 @@ func (c *Checker) attempt(ctx context.Context, user auth.User, name string, addr
 	if c.Lockout == nil {
 		return uncounted{}, nil
 	}
-	sent := "name:" + name
 	account := user.Subject
 	if account == "" {
-		account = sent // not the account of another with this subject
+		account = sent(name) // not the account of another with this subject
 	}
-	return lockout.Begin(ctx, c.Lockout, account, sent, addr)
+	return lockout.Begin(ctx, c.Lockout, account, sent(name), addr)
 }
+
+// sent is a name as a Lockout counts it, apart from the ids of keys.
+func sent(name string) string { return "name:" + name }
 
 // verify computes one hash, always: that of the account, or one as costly. Only
 // an account with a subject and a hash can match.

@@ -29,6 +29,13 @@ type Memory struct {
 	period time.Duration
 	macs   sync.Pool
 	known  *recent.Map[place, right]
+	names  *recent.Map[sender, struct{}]
+}
+
+// A sender is a name, as it was sent, and the address that logged in with it.
+type sender struct {
+	name string
+	addr netip.Addr
 }
 
 // A place is an account, and an address from which it was logged in to.
@@ -50,7 +57,7 @@ type right struct {
 func NewMemory(period time.Duration, most int) *Memory {
 	key := make([]byte, sha256.Size)
 	_, _ = rand.Read(key) // never fails: the program ends instead
-	m := &Memory{period: period, known: recent.New[place, right](period, most)}
+	m := &Memory{period: period, known: recent.New[place, right](period, most), names: recent.New[sender, struct{}](period, most)}
 	m.macs.New = func() any { return &macBuffer{Hash: hmac.New(sha256.New, key)} }
 	return m
 }
@@ -73,6 +80,16 @@ func (m *Memory) sum(pw string) [sha256.Size]byte {
 	return sum
 }
 
+// mayKnow reports whether somebody has logged in with name from addr lately, so that
+// knows is worth asking.
+func (m *Memory) mayKnow(name string, addr netip.Addr, now time.Time) bool {
+	if m == nil {
+		return false
+	}
+	_, ok := m.names.Get(sender{name, addr}, now)
+	return ok
+}
+
 // knows reports whether pw from addr was right for user, as user is now.
 func (m *Memory) knows(user *auth.User, pw string, addr netip.Addr, now time.Time) bool {
 	if m == nil || user.Subject == "" || user.PasswordHash == "" {
@@ -92,12 +109,13 @@ func (m *Memory) knows(user *auth.User, pw string, addr netip.Addr, now time.Tim
 	return false
 }
 
-// add notes that pw is right for user. now is when the account was looked up.
-func (m *Memory) add(user *auth.User, pw string, addr netip.Addr, now time.Time) {
+// add notes that pw is right for user, who was called name. now is when the account was looked up.
+func (m *Memory) add(user *auth.User, name, pw string, addr netip.Addr, now time.Time) {
 	if m == nil {
 		return
 	}
 	r := right{m.sum(pw), user.PasswordHash, user.Version, now.Add(m.period), new(atomic.Int32)}
 	r.left.Store(maxMisses)
+	m.names.Put(sender{name, addr}, struct{}{}, now)
 	m.known.Put(place{user.Subject, addr}, r, now)
 }

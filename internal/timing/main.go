@@ -200,12 +200,51 @@ func newSubjects() ([]subject, error) {
 			return r
 		}})
 	}
+	tooMany, err := newTooMany(store, hasher)
+	if err != nil {
+		return nil, err
+	}
 	recover := httperr.Recover(httperr.Config{Logger: slog.New(slog.DiscardHandler), Audit: quiet{}})
 	return []subject{
 		{"auth/basic", recover(auth.Require(door)(http.NotFoundHandler())), basics, 1},
 		{"auth/oauth, the password grant", recover(issuer.TokenHandler()), tokens, 1},
 		{"auth/apikey", recover(auth.Require(keys)(http.NotFoundHandler())), keyKinds, 64},
+		{"auth/basic, 429", recover(auth.Require(tooMany)(http.NotFoundHandler())), []kind{
+			{"known user", func() *http.Request { return login("known", right) }},
+			{"unknown user", func() *http.Request { return login("unknown", right) }},
+			{"disabled", func() *http.Request { return login("disabled", right) }},
+		}, 64},
 	}, nil
+}
+
+// newTooMany returns a door that answers 429 to whoever there is. Its store takes
+// longer for those that it has.
+func newTooMany(store users, hasher *password.Hasher) (auth.Authenticator, error) {
+	tight := ratelimit.LockoutLimit{Failures: 1, Window: 24 * time.Hour}
+	lockout, err := ratelimit.NewLockout(ratelimit.LockoutConfig{Name: "429", Pair: tight, Backoff: 24 * time.Hour, MaxBackoff: 24 * time.Hour, Audit: quiet{}})
+	if err != nil {
+		return nil, err
+	}
+	for name := range store {
+		if _, err := lockout.AttemptSent(context.Background(), "subject-"+name, "name:"+name, netip.MustParseAddr("192.0.2.1")); err != nil {
+			return nil, err
+		}
+	}
+	if _, err := lockout.AttemptSent(context.Background(), "name:unknown", "name:unknown", netip.MustParseAddr("192.0.2.1")); err != nil {
+		return nil, err
+	}
+	return basic.New(basic.Config{Users: joining{store}, Passwords: hasher, Lockout: lockout, Cache: basic.CacheConfig{Disabled: true}})
+}
+
+// joining is a store that reads more of an account that there is.
+type joining struct{ users }
+
+func (j joining) User(ctx context.Context, name string) (auth.User, error) {
+	user, err := j.users.User(ctx, name)
+	if err == nil {
+		time.Sleep(time.Millisecond)
+	}
+	return user, err
 }
 
 // newKeys returns a door for keys, and requests whose keys are refused.
@@ -306,13 +345,14 @@ var ids = regexp.MustCompile(`"(request_id|error_id)":"[^"]*"`)
 func (s subject) answer(r *http.Request) (string, error) {
 	w := httptest.NewRecorder()
 	s.door.ServeHTTP(w, r)
-	if w.Code != http.StatusUnauthorized && w.Code != http.StatusBadRequest {
+	if w.Code != http.StatusUnauthorized && w.Code != http.StatusBadRequest && w.Code != http.StatusTooManyRequests {
 		return "", fmt.Errorf("got %d %s", w.Code, w.Body)
 	}
 	if !json.Valid(w.Body.Bytes()) {
 		return "", errors.New("the answer is no JSON")
 	}
 	w.Header().Del("X-Request-Id")
+	w.Header().Del("Retry-After") // each name has been locked at another moment
 	var b bytes.Buffer
 	if err := w.Header().Write(&b); err != nil {
 		return "", err
