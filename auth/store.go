@@ -63,7 +63,11 @@ type Lockout interface {
 	// "key:" and the id of an API key. An error means that it could not tell.
 	//
 	// A Lockout that has AttemptSent(ctx, account, sent, addr) too is asked by that
-	// instead: sent is "name:" or "key:" and what the client sent, whoever it is.
+	// instead: sent is "name:" or "key:" and what the client sent, whoever it is. So a
+	// type that embeds such a Lockout, to change what an attempt is, must have both
+	// methods of its own: with Attempt alone it is never asked. One that has Told(ctx,
+	// sent, addr) (time.Duration, error) is asked by that before, and nothing else if
+	// it returns a wait: such a type must have that too.
 	Attempt(ctx context.Context, account string, addr netip.Addr) (Attempt, error)
 }
 
