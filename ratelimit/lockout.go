@@ -97,7 +97,9 @@ type LockoutConfig struct {
 // # Why some refusals are told
 //
 // A door that is told that it may tell, by RetryAfter on the attempt, answers 429
-// with Retry-After, and computes no hash. So 10,000 guesses at one account cost 10
+// with Retry-After, and computes no hash. Doors for passwords ask by Told before they
+// look for an account, so that the time of a 429 depends on no account either, unless
+// the counter is one that [Memory] has several share. So 10,000 guesses at one account cost 10
 // hashes and not 10,000. The counters which do that depend on what was sent, where
 // from, and what was sent before. Nothing in them tells whether there is such an
 // account, and names that belong to nobody are locked just the same. They count what
@@ -143,6 +145,16 @@ type LockoutConfig struct {
 // forgives and each back-off that t has room for. Hashes computed: at most 10 for
 // one name from one network, 100 from one network, and 100 for one name from any
 // number of networks where nobody has logged in; and the same additions.
+//
+// Each success of the account in a network begins its 10 there anew, whoever in that
+// network has used them up. So who shares a /24 or a /64 with the owner has up to 9
+// more checks for each login of the owner that counts, if he makes them before it;
+// the 100 of his own address, and what that forgives, is then the bound of them. A
+// password that a door remembers is no login that counts. PairBits4 of 32 ends this,
+// for owners whose address does not change.
+//
+// What [Memory] has no slots for is counted on what is shared, and the 100 of an
+// account are then those of each /16 or /48 that has run out of slots.
 //
 // # Stores
 //
