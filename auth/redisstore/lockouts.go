@@ -35,8 +35,8 @@ import (
 // wait (LockoutBook.Peek).
 //
 // Nothing bounds the number of counters: a guess at a name that has not been tried
-// writes about 900 bytes, which stay until it is forgiven, 72 minutes by default. Who
-// makes up keys in 10,000 guesses a second could write some 40 GB in that time. A
+// writes about 1,100 bytes, which stay until it is forgiven, 72 minutes by default. Who
+// makes up keys in 10,000 guesses a second could write some 47 GB in that time. A
 // Redis whose maxmemory is reached refuses to write, since it must not evict, and then
 // the lockout counts in the memory of each process, which is bounded; but so it does
 // for revocations in the same Redis. Give lockouts a Redis of their own with a
