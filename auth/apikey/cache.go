@@ -45,7 +45,7 @@ func (c *cache) get(k key, now time.Time) *Record {
 	if !ok || !now.Before(e.until) {
 		return nil
 	}
-	digest := sha256.Sum256(k.text)
+	digest := k.digest()
 	if subtle.ConstantTimeCompare(digest[:], e.digest[:]) != 1 {
 		return nil // the store and the Lockout see it
 	}
@@ -67,7 +67,7 @@ func (c *cache) add(k key, rec *Record, now time.Time, before uint64) {
 	if c == nil {
 		return
 	}
-	c.m.Put(k.id, &cached{sha256.Sum256(k.text), *rec, now.Add(c.period)}, now)
+	c.m.Put(k.id, &cached{k.digest(), *rec, now.Add(c.period)}, now)
 	if c.changes() != before { // after Put, so that a drop from now on finds it
 		c.m.Delete(k.id)
 	}

@@ -7,10 +7,12 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash"
 	"hash/crc32"
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/sallyport/sallyport/auth"
@@ -94,8 +96,8 @@ func Mint(cfg MintConfig) (plain string, record Record, err error) {
 		cfg.Prefix += "_" + cfg.Environment
 	}
 	k := key{id: random(idLen)}
-	k.text = []byte(cfg.Prefix + "_" + k.id + "_" + random(secretLen))
-	hash, err := k.hash(cfg.Pepper)
+	k.text = cfg.Prefix + "_" + k.id + "_" + random(secretLen)
+	hashed, err := k.hash(cfg.Pepper)
 	if err != nil {
 		return "", Record{}, err
 	}
@@ -103,7 +105,7 @@ func Mint(cfg MintConfig) (plain string, record Record, err error) {
 	now := time.Now().UTC()
 	record = Record{
 		ID:      k.id,
-		Hash:    hash,
+		Hash:    hashed,
 		Prefix:  cfg.Prefix,
 		Subject: cfg.Subject,
 		Name:    cfg.Name,
@@ -148,7 +150,27 @@ const alphabet = "0123456789abcdefghjkmnpqrstvwxyz"
 type key struct {
 	id          string
 	environment string
-	text        []byte // all but the checksum, which says nothing more
+	text        string // all but the checksum, which says nothing more
+}
+
+// A digester is what the sums of a key need. It is used again, since the hash would
+// otherwise be made, and the text copied to the heap, for each request.
+type digester struct {
+	hash.Hash
+	text [maxPart + 1 + maxPart + 1 + idLen + 1 + secretLen]byte
+	sum  [sha256.Size]byte
+}
+
+var digesters = sync.Pool{New: func() any { return &digester{Hash: sha256.New()} }}
+
+func (k key) digest() [sha256.Size]byte {
+	d := digesters.Get().(*digester) //nolint:forcetypeassert // New makes no other
+	defer digesters.Put(d)
+	d.Reset()
+	text := append(d.text[:0], k.text...)
+	_, _ = d.Write(text) // never fails
+	clear(text)
+	return [sha256.Size]byte(d.Sum(d.sum[:0]))
 }
 
 var (
@@ -170,7 +192,7 @@ func parse(plain string) (key, error) {
 		hasEnvironment && !validPart(environment) || !inAlphabet(id) || !inAlphabet(secret) {
 		return key{}, errMalformed
 	}
-	k := key{id: id, environment: environment, text: []byte(plain[:len(plain)-checksumLen])}
+	k := key{id: id, environment: environment, text: plain[:len(plain)-checksumLen]}
 	if sum := k.checksum(); string(sum[:]) != plain[len(plain)-checksumLen:] {
 		return key{}, errChecksum
 	}
@@ -180,12 +202,16 @@ func parse(plain string) (key, error) {
 // String returns the key itself.
 func (k key) String() string {
 	sum := k.checksum()
-	return string(k.text) + string(sum[:])
+	return k.text + string(sum[:])
 }
 
 // checksum returns the CRC-32 of the text in seven characters.
 func (k key) checksum() (c [checksumLen]byte) {
-	sum := crc32.ChecksumIEEE(k.text)
+	d := digesters.Get().(*digester) //nolint:forcetypeassert // New makes no other
+	defer digesters.Put(d)
+	text := append(d.text[:0], k.text...)
+	sum := crc32.ChecksumIEEE(text)
+	clear(text)
 	for i := range c {
 		c[checksumLen-1-i] = alphabet[sum>>(5*i)&31]
 	}
@@ -195,13 +221,13 @@ func (k key) checksum() (c [checksumLen]byte) {
 // hash returns what is stored of k, under the pepper if that has an ID.
 func (k key) hash(p Pepper) (string, error) {
 	if p.ID == "" && p.Key == nil {
-		digest := sha256.Sum256(k.text)
+		digest := k.digest()
 		return plainTag + hex.EncodeToString(digest[:]), nil
 	}
 	if err := pepper.Check([]Pepper{p}); err != nil {
 		return "", fmt.Errorf("apikey: MintConfig.Pepper%s", strings.TrimPrefix(err.Error(), "[0]"))
 	}
-	digest := p.Sum(k.text)
+	digest := p.Sum([]byte(k.text))
 	return pepperTag + p.ID + ":" + hex.EncodeToString(digest[:]), nil
 }
 
@@ -210,13 +236,13 @@ func (k key) hash(p Pepper) (string, error) {
 // was made under a pepper that is not.
 func (k key) matches(hash string, peppers []Pepper) (bool, error) {
 	want, id, err := readHash(hash)
-	digest := sha256.Sum256(k.text)
+	digest := k.digest()
 	if id != "" && err == nil {
 		p := pepper.Find(peppers, id)
 		if p == nil {
 			return false, errPepper
 		}
-		digest = p.Sum(k.text)
+		digest = p.Sum([]byte(k.text))
 	}
 	match := subtle.ConstantTimeCompare(digest[:], want[:]) == 1
 	return match && err == nil, err

@@ -11,7 +11,7 @@ import (
 // What is compared where there is no record must be compared to the end, and
 // must not match.
 func TestDigestOfNobody(t *testing.T) {
-	k := key{id: random(idLen), text: []byte("sk_x")}
+	k := key{id: random(idLen), text: "sk_x"}
 	for _, peppers := range [][]Pepper{nil, {{ID: "a", Key: make([]byte, 32)}}} {
 		if match, err := k.matches(nobody(peppers), peppers); match || err != nil {
 			t.Errorf("got %v, %v, want a comparison that fails", match, err)
@@ -75,7 +75,7 @@ func FuzzParse(f *testing.F) {
 		for _, s := range []string{plain, withChecksum(plain)} {
 			k, err := parse(s)
 			if err != nil {
-				if !errors.Is(err, auth.ErrInvalid) || k.id != "" || k.text != nil {
+				if !errors.Is(err, auth.ErrInvalid) || k.id != "" || k.text != "" {
 					t.Fatalf("parse(%q) = %v, %v", s, k, err)
 				}
 				if len(s) > 16 && strings.Contains(err.Error(), s) {
@@ -108,5 +108,5 @@ func withChecksum(s string) string {
 	if len(s) < checksumLen {
 		return s
 	}
-	return key{text: []byte(s[:len(s)-checksumLen])}.String()
+	return key{text: s[:len(s)-checksumLen]}.String()
 }

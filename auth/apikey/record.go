@@ -105,9 +105,9 @@ func (r *Record) ends() time.Time {
 	return r.Expires
 }
 
-// allows reports whether the key may be used from addr.
+// allows reports whether addr is in one of the networks.
 func (r *Record) allows(addr netip.Addr) bool {
-	return len(r.Networks) == 0 || slices.ContainsFunc(r.Networks, func(n netip.Prefix) bool { return n.Contains(addr) })
+	return slices.ContainsFunc(r.Networks, func(n netip.Prefix) bool { return n.Contains(addr) })
 }
 
 // clonePair returns copies of a and b, which can't grow into one another, for
