@@ -150,7 +150,7 @@ var _ auth.Authenticator = (*Authenticator)(nil)
 const scheme = "ApiKey"
 
 // New returns an Authenticator. It returns an error that names the field if cfg
-// has no Store, a Header that is no field name or has another meaning, a Realm
+// has no Store, a Lockout that holds a nil, a Header that is no field name or has another meaning, a Realm
 // that is not printable ASCII, an Environment or an InsecureQueryParameter of other
 // characters, Peppers without an ID, of one ID or with a short Key, or a CacheFor out
 // of its range.
@@ -165,6 +165,8 @@ func New(cfg Config) (*Authenticator, error) {
 	switch {
 	case isnil.Value(cfg.Store):
 		return nil, errors.New("apikey: Config.Store is nil")
+	case cfg.Lockout != nil && isnil.Value(cfg.Lockout):
+		return nil, errors.New("apikey: Config.Lockout holds a nil")
 	case !grammar.IsToken(cfg.Header):
 		return nil, fmt.Errorf("apikey: Config.Header %q is not a field name", cfg.Header)
 	case reserved(name):

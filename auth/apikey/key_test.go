@@ -280,4 +280,8 @@ func TestNewRefusesANilPointer(t *testing.T) {
 	if _, err := apikey.New(apikey.Config{Store: (*apikey.MemoryStore)(nil)}); err == nil {
 		t.Error("New took a nil *MemoryStore")
 	}
+	_, err := apikey.New(apikey.Config{Store: new(apikey.MemoryStore), Lockout: (*lockout)(nil)})
+	if err == nil || !strings.Contains(err.Error(), "Config.Lockout") {
+		t.Errorf("a nil *lockout: got %v, want an error that names the field", err)
+	}
 }

@@ -128,14 +128,16 @@ type Authenticator struct {
 }
 
 // New returns an Authenticator. It returns an error that names the field if
-// Users or Passwords is missing, Realm is not printable ASCII, or a bound of the Cache
-// is out of its range.
+// Users or Passwords is missing, Lockout holds a nil, Realm is not printable ASCII, or
+// a bound of the Cache is out of its range.
 func New(cfg Config) (*Authenticator, error) {
 	switch {
 	case isnil.Value(cfg.Users):
 		return nil, errors.New("auth/basic: Config.Users is nil")
 	case cfg.Passwords == nil:
 		return nil, errors.New("auth/basic: Config.Passwords is nil")
+	case cfg.Lockout != nil && isnil.Value(cfg.Lockout):
+		return nil, errors.New("auth/basic: Config.Lockout holds a nil")
 	case !quoted.Valid(cfg.Realm):
 		return nil, errors.New("auth/basic: Config.Realm is not printable ASCII")
 	}

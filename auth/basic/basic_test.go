@@ -371,6 +371,9 @@ func TestNewRefusesANilPointer(t *testing.T) {
 	if _, err := basic.New(basic.Config{Users: (*auth.MemoryUsers)(nil), Passwords: hasher}); err == nil {
 		t.Error("New took a nil *MemoryUsers")
 	}
+	if _, err := basic.New(basic.Config{Users: newAccounts(), Passwords: hasher, Lockout: (*lockout)(nil)}); err == nil || !strings.Contains(err.Error(), "Config.Lockout") {
+		t.Errorf("a nil *lockout: got %v, want an error that names the field", err)
+	}
 }
 
 // dsn is a store whose own value is a secret.

@@ -221,6 +221,8 @@ func NewServer(cfg Config) (*Server, error) {
 // useStores settles what is there for tokens after they are issued.
 func (s *Server) useStores(cfg Config) (err error) {
 	switch {
+	case cfg.Lockout != nil && isnil.Value(cfg.Lockout):
+		return errors.New("oauth: Config.Lockout holds a nil")
 	case cfg.RefreshTokens != nil && isnil.Value(cfg.RefreshTokens):
 		return errors.New("oauth: Config.RefreshTokens holds a nil")
 	case cfg.Revocations != nil && isnil.Value(cfg.Revocations):

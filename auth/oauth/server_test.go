@@ -10,6 +10,7 @@ import (
 	"github.com/sallyport/sallyport/auth/jwk"
 	"github.com/sallyport/sallyport/auth/oauth"
 	"github.com/sallyport/sallyport/auth/password"
+	"github.com/sallyport/sallyport/ratelimit"
 )
 
 func goodConfig(t testing.TB) oauth.Config {
@@ -82,6 +83,7 @@ func TestNewServerRefusesWhatCantWork(t *testing.T) {
 		{"grant unknown", func(c *oauth.Config) { c.Grants = []oauth.Grant{"implicit"} }, "Config.Grants"},
 		{"grant empty", func(c *oauth.Config) { c.Grants = []oauth.Grant{""} }, "Config.Grants"},
 		{"users missing", func(c *oauth.Config) { c.Users = nil }, "Config.Users"},
+		{"a lockout that could not be made", func(c *oauth.Config) { c.Lockout = (*ratelimit.Lockout)(nil) }, "Config.Lockout"},
 		{"passwords missing", func(c *oauth.Config) { c.Passwords = nil }, "Config.Passwords"},
 		{"neither, nor the grant", func(c *oauth.Config) {
 			c.Users, c.Passwords, c.Grants = nil, nil, []oauth.Grant{oauth.ClientCredentials}
