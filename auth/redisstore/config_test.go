@@ -1,7 +1,9 @@
 package redisstore_test
 
 import (
+	"encoding/json"
 	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -96,6 +98,39 @@ func TestStoresShowNothing(t *testing.T) {
 			if strings.Contains(got, secret) || strings.Contains(got, fmt.Sprintf("%x", secret)) || strings.Contains(got, "115, 101, 99") {
 				t.Errorf("%s of a %T shows the key: %s", verb, v, got)
 			}
+		}
+	}
+}
+
+// The key that names are hashed under gets into no log and no document. %p, which vet
+// refuses, is the one verb that fmt does not ask a Formatter about.
+func TestConfigShowsNoKey(t *testing.T) {
+	key := []byte(strings.Repeat("canary", 6))
+	cfg := redisstore.Config{HashKey: key, Prefix: "app:"}
+	shows := func(what, text string) {
+		t.Helper()
+		for _, form := range []string{"canary", "99 97 110", "63616e617279", "63616E617279", "0x63, 0x61", "Y2FuYXJ5"} {
+			if strings.Contains(text, form) {
+				t.Errorf("%s shows HashKey: %s", what, text)
+			}
+		}
+	}
+	type holder struct {
+		Config redisstore.Config
+		Pair   *redisstore.Config
+	}
+	for _, v := range []any{cfg, &cfg, holder{cfg, &cfg}, []redisstore.Config{cfg}} {
+		for _, verb := range strings.Split("v +v #v s q x X d o b c U t e T", " ") {
+			shows("%"+verb, fmt.Sprintf("%"+verb, v))
+		}
+		var log strings.Builder
+		for _, h := range []slog.Handler{slog.NewTextHandler(&log, nil), slog.NewJSONHandler(&log, nil)} {
+			slog.New(h).Info("it", "config", v)
+		}
+		shows("slog", log.String())
+		text, err := json.Marshal(v)
+		if err == nil {
+			t.Errorf("JSON of %T: got %s, want an error", v, text)
 		}
 	}
 }

@@ -47,6 +47,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -82,6 +84,23 @@ type Config struct {
 	// (the command WAIT); 0 means none. Fewer within Timeout are an error, though
 	// Redis may have what was written.
 	WaitReplicas int
+}
+
+// String tells nothing of the configuration.
+func (Config) String() string { return "redisstore.Config" }
+
+// GoString is String.
+func (c Config) GoString() string { return c.String() }
+
+// Format writes String whatever the verb, so that no HashKey gets into a log.
+func (c Config) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, c.String()) }
+
+// LogValue is String.
+func (c Config) LogValue() slog.Value { return slog.StringValue(c.String()) }
+
+// MarshalJSON refuses: a key does not belong into a document.
+func (Config) MarshalJSON() ([]byte, error) {
+	return nil, errors.New("a redisstore.Config is not written as JSON")
 }
 
 const (
