@@ -97,11 +97,11 @@ type LockoutConfig struct {
 // # Why some refusals are told
 //
 // A door that is told that it may tell, by RetryAfter on the attempt, answers 429
-// with Retry-After, and computes no hash. Doors for passwords ask by Told before they
-// look for an account, so that the time of a 429 depends on no account either, unless
-// the counter is one that [Memory] has several share. So 10,000 guesses at one account cost 10
-// hashes and not 10,000. The counters which do that depend on what was sent, where
-// from, and what was sent before. Nothing in them tells whether there is such an
+// with Retry-After, and computes no hash. So 10,000 guesses at one account cost 10
+// hashes and not 10,000. Doors for passwords ask by Told before they look for an
+// account, so that the time of a 429 depends on no account either, unless the counter
+// is one that several share in [Memory]. The counters which do that depend on what was
+// sent, where from, and what was sent before. Nothing in them tells whether there is such an
 // account, and names that belong to nobody are locked just the same. They count what
 // was sent byte by byte, since two spellings that were locked together would show
 // that they are of one account.
@@ -130,7 +130,8 @@ type LockoutConfig struct {
 // and people whose address changes within it stay known. That which counts alone is a
 // /32 or a /64, because there the neighbours of a /24 would all be refused. The
 // address is the one that transport.ClientIP settled. All clients without one share
-// a network.
+// a network. Who shares the /16 or /48 of an attacker who makes up names without end
+// may be refused as well; see [Memory.OpenLockout].
 //
 // Attempts count until they are decided. A client that starts more than 10 with one
 // account at the same time, none of which was right before, gets 429 for the rest,
@@ -147,11 +148,11 @@ type LockoutConfig struct {
 // number of networks where nobody has logged in; and the same additions.
 //
 // Each success of the account in a network begins its 10 there anew, whoever in that
-// network has used them up. So who shares a /24 or a /64 with the owner has up to 9
-// more checks for each login of the owner that counts, if he makes them before it;
-// the 100 of his own address, and what that forgives, is then the bound of them. A
-// password that a door remembers is no login that counts. PairBits4 of 32 ends this,
-// for owners whose address does not change.
+// network has used some of them. So who shares a /24 or a /64 with the owner has up to
+// 9 more checks for each login of the owner that counts, as far as the 100 of each of
+// his addresses go, or of the /64. A password that a door remembers is no login that
+// counts. With a PairBits4 of 32 nobody shares a count with the owner who does not
+// share the address.
 //
 // What [Memory] has no slots for is counted on what is shared, and the 100 of an
 // account are then those of each /16 or /48 that has run out of slots.
