@@ -33,6 +33,7 @@ import (
 	"regexp"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -139,8 +140,9 @@ func newSubjects() ([]subject, error) {
 		store[name] = auth.User{Subject: "subject-" + name, Name: name, PasswordHash: hash, Disabled: name == "disabled"}
 	}
 	store["nohash"] = auth.User{Subject: "subject-nohash", Name: "nohash"}
+	wide := ratelimit.LockoutLimit{Failures: 1_000_000, Window: time.Hour}
 	tight := ratelimit.LockoutLimit{Failures: 1, Window: 24 * time.Hour}
-	locking, err := ratelimit.NewLockout(ratelimit.LockoutConfig{Name: "locking", Pair: tight, Account: tight, Backoff: 24 * time.Hour, MaxBackoff: 24 * time.Hour, Audit: quiet{}})
+	locking, err := ratelimit.NewLockout(ratelimit.LockoutConfig{Name: "locking", Pair: tight, Account: tight, Network: wide, Backoff: 24 * time.Hour, MaxBackoff: 24 * time.Hour, Audit: quiet{}})
 	if err != nil {
 		return nil, err
 	}
@@ -149,7 +151,6 @@ func newSubjects() ([]subject, error) {
 			return nil, err
 		}
 	}
-	wide := ratelimit.LockoutLimit{Failures: 1_000_000, Window: time.Hour}
 	other, err := ratelimit.NewLockout(ratelimit.LockoutConfig{Name: "other", Pair: wide, Network: wide, Account: wide, Audit: quiet{}})
 	if err != nil {
 		return nil, err
@@ -317,10 +318,15 @@ func (s subject) measure(samples int) (ok bool, err error) {
 				requests[n] = s.kinds[i].request()
 			}
 			start := time.Now()
+			w := httptest.NewRecorder()
 			for _, r := range requests {
-				s.door.ServeHTTP(httptest.NewRecorder(), r)
+				w = httptest.NewRecorder()
+				s.door.ServeHTTP(w, r)
 			}
 			times[i] = append(times[i], float64(time.Since(start))/float64(s.batch))
+			if !strings.HasPrefix(answer, strconv.Itoa(w.Code)) {
+				return false, fmt.Errorf("%s is answered by %d at last", s.kinds[i].name, w.Code)
+			}
 		}
 	}
 	fmt.Printf("\n%s: the answers are the same bytes\n", s.name)
