@@ -398,3 +398,24 @@ func TestAuthenticatorPrintsNothingOfItsStore(t *testing.T) {
 		}
 	}
 }
+
+// ASVS 5.0, 6.3.2: there is no account, and no password, that nobody has made.
+func TestASVS_6_3_2_NoDefaultAccounts(t *testing.T) {
+	users, err := auth.NewMemoryUsers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := newBasic(t, basic.Config{Users: users})
+	for _, name := range []string{"admin", "root", "guest", "user", "test"} {
+		for _, pw := range []string{"", "admin", "root", "password", "guest", name} {
+			if _, err := login(b, encode(name, pw)); !errors.Is(err, auth.ErrInvalid) {
+				t.Errorf("%s with %q: got %v, want ErrInvalid", name, pw, err)
+			}
+		}
+	}
+	for _, u := range []auth.User{{Name: "admin"}, {Subject: "1"}} {
+		if _, err := auth.NewMemoryUsers(u); err == nil {
+			t.Errorf("%q with the name %q is an account", u.Subject, u.Name)
+		}
+	}
+}

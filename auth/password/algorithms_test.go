@@ -255,3 +255,31 @@ func TestPepperStaysInside(t *testing.T) {
 		t.Errorf("got %s, want no JSON", b)
 	}
 }
+
+// ASVS 5.0, 6.2.9: pass phrases of 64 characters and more are taken, and all of each
+// counts. bcrypt refuses what it would not read.
+func TestASVS_6_2_9_LongPassPhrases(t *testing.T) {
+	for _, n := range []int{64, 128} {
+		phrase := strings.Repeat("pass phrase ", 12)[:n]
+		for _, cfg := range []password.Config{{}, {Algorithm: password.Bcrypt, BcryptCost: 10}, {Algorithm: password.Bcrypt, BcryptCost: 10, Peppers: peppers("a")}} {
+			h := newHasher(t, cfg)
+			encoded, err := h.Hash(t.Context(), phrase)
+			if cfg.Algorithm == password.Bcrypt && cfg.Peppers == nil && n > 72 {
+				if !errors.Is(err, password.ErrTooLong) {
+					t.Errorf("%v, %d characters: got %v, want ErrTooLong", cfg.Algorithm, n, err)
+				}
+				continue
+			}
+			if err != nil {
+				t.Errorf("%v, %d characters: %v", cfg.Algorithm, n, err)
+				continue
+			}
+			if _, err := h.Verify(t.Context(), encoded, phrase); err != nil {
+				t.Errorf("%v, %d characters: %v", cfg.Algorithm, n, err)
+			}
+			if _, err := h.Verify(t.Context(), encoded, phrase[:n-1]+"!"); !errors.Is(err, password.ErrMismatch) {
+				t.Errorf("%v, %d characters, the last another one: got %v, want ErrMismatch", cfg.Algorithm, n, err)
+			}
+		}
+	}
+}

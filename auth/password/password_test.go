@@ -654,7 +654,7 @@ func TestBusy(t *testing.T) {
 }
 
 // What the bound is for: many logins at a time take the memory of a few.
-func TestPeakMemoryIsBounded(t *testing.T) {
+func TestASVS_15_2_2_PeakMemoryIsBounded(t *testing.T) {
 	const callers, slots = 40, 2
 	h := newHasher(t, password.Config{MaxConcurrent: slots, MaxWait: 10 * time.Minute})
 	sample := func() uint64 {
