@@ -54,6 +54,11 @@ type HtpasswdConfig struct {
 // accounts that were read last are good for a minute after they were last seen to be
 // those of the file; after that nobody can log in, and the answer is 503. Replace the
 // file as a whole, by renaming another one to it, so that no half of it is ever read.
+//
+// Its hashes should be as costly as each other, and as new ones of Passwords or its
+// Reference: htpasswd -B has a cost of 5 unless -C says otherwise, which is much less
+// work than a hash of argon2id, so that the time of an answer would tell which names
+// there are.
 type Htpasswd struct {
 	cfg HtpasswdConfig
 
@@ -176,7 +181,7 @@ func (h *Htpasswd) refresh(ctx context.Context) error {
 		h.mu.Lock()
 		was, had := h.failed, len(h.users)
 		if err == nil && users != nil && len(users) == 0 && had > 0 && began.Sub(h.good) < htpasswdGrace {
-			err = errors.New("auth/basic: HtpasswdConfig.Path is empty, and was not before")
+			err = errors.New("auth/basic: the file of accounts has none, and had some before")
 		}
 		h.looking, h.failed = nil, err
 		if err == nil {
@@ -289,7 +294,7 @@ func (h *Htpasswd) parse(r io.Reader) (map[string]auth.User, error) {
 			return nil, bad("the name is taken")
 		}
 		if err := h.cfg.Passwords.Check(hash); err != nil {
-			return nil, bad(err.Error() + "; write it with htpasswd -B")
+			return nil, bad(err.Error() + "; htpasswd -B writes one that is good")
 		}
 		u := auth.User{Subject: name, Name: name}
 		if h.cfg.Fill != nil {

@@ -13,7 +13,7 @@ import (
 )
 
 func TestBasic(t *testing.T) {
-	hasher, err := password.New(password.Config{})
+	hasher, err := password.New(password.Config{Algorithm: password.Bcrypt})
 	if err != nil {
 		t.Fatal(err)
 	}
