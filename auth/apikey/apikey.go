@@ -86,7 +86,7 @@ type Config struct {
 	// Realm is named in the challenge, in printable ASCII. The default is "api".
 	Realm string
 
-	// Lockout, if not nil, counts the attempts on each key id. Minted keys can't
+	// Lockout, if not nil, counts the attempts on each key id, and those from each network. Minted keys can't
 	// be guessed, so this is only for services that want every scheme to feed the
 	// same memory of failures. Keys of the wrong form or checksum are not counted.
 	Lockout auth.Lockout

@@ -75,7 +75,8 @@ type Pepper = pepper.Pepper
 // It returns an error that names the field if cfg has a malformed Prefix or
 // Environment, no Subject, a Scope that is not a scope-token (RFC 6749, section 3.3),
 // an empty Role, a network that is not valid, a Lifetime that is negative or
-// contradicts NeverExpires, or a Pepper with an ID or a Key that is not one.
+// contradicts NeverExpires, or a Pepper with an ID or a Key that is not one. Subject,
+// Scopes, Roles and Networks are named as those of the Record.
 func Mint(cfg MintConfig) (plain string, record Record, err error) {
 	if cfg.Prefix == "" {
 		cfg.Prefix = "sk"
@@ -92,20 +93,19 @@ func Mint(cfg MintConfig) (plain string, record Record, err error) {
 	case cfg.Lifetime == 0:
 		cfg.Lifetime = 365 * 24 * time.Hour
 	}
+	if err := checkPepper("MintConfig.Pepper", cfg.Pepper); err != nil {
+		return "", Record{}, err
+	}
 	if cfg.Environment != "" {
 		cfg.Prefix += "_" + cfg.Environment
 	}
 	k := key{id: random(idLen)}
 	k.text = cfg.Prefix + "_" + k.id + "_" + random(secretLen)
-	hashed, err := k.hash(cfg.Pepper)
-	if err != nil {
-		return "", Record{}, err
-	}
 
 	now := time.Now().UTC()
 	record = Record{
 		ID:      k.id,
-		Hash:    hashed,
+		Hash:    k.hash(cfg.Pepper),
 		Prefix:  cfg.Prefix,
 		Subject: cfg.Subject,
 		Name:    cfg.Name,
@@ -218,17 +218,26 @@ func (k key) checksum() (c [checksumLen]byte) {
 	return c
 }
 
-// hash returns what is stored of k, under the pepper if that has an ID.
-func (k key) hash(p Pepper) (string, error) {
+// checkPepper returns an error that names the field for what is neither a pepper nor
+// the zero one.
+func checkPepper(field string, p Pepper) error {
 	if p.ID == "" && p.Key == nil {
-		digest := k.digest()
-		return plainTag + hex.EncodeToString(digest[:]), nil
+		return nil
 	}
 	if err := pepper.Check([]Pepper{p}); err != nil {
-		return "", fmt.Errorf("apikey: MintConfig.Pepper%s", strings.TrimPrefix(err.Error(), "[0]"))
+		return fmt.Errorf("apikey: %s%s", field, strings.TrimPrefix(err.Error(), "[0]"))
+	}
+	return nil
+}
+
+// hash returns what is stored of k, under the pepper if that has an ID.
+func (k key) hash(p Pepper) string {
+	if p.ID == "" {
+		digest := k.digest()
+		return plainTag + hex.EncodeToString(digest[:])
 	}
 	digest := p.Sum([]byte(k.text))
-	return pepperTag + p.ID + ":" + hex.EncodeToString(digest[:]), nil
+	return pepperTag + p.ID + ":" + hex.EncodeToString(digest[:])
 }
 
 // matches reports whether hash is that of k, in a time that doesn't depend on

@@ -38,6 +38,9 @@ func Rotate(ctx context.Context, m Manager, cfg RotateConfig) (plain string, rec
 	if cfg.Overlap < 0 {
 		return "", Record{}, errors.New("apikey: RotateConfig.Overlap is negative")
 	}
+	if err := checkPepper("RotateConfig.Pepper", cfg.Pepper); err != nil {
+		return "", Record{}, err
+	}
 	old, err := m.Key(ctx, cfg.ID)
 	if err == nil && (old.ID != cfg.ID || old.Subject != cfg.Subject || cfg.Subject == "") {
 		err = auth.ErrNotFound
@@ -64,7 +67,7 @@ func Rotate(ctx context.Context, m Manager, cfg RotateConfig) (plain string, rec
 		mint.Lifetime = max(old.Expires.Sub(old.Created), time.Second)
 	}
 	if plain, record, err = Mint(mint); err != nil {
-		return "", Record{}, err
+		return "", Record{}, fmt.Errorf("apikey: the new key can't be made: %w", err)
 	}
 	if err := m.Add(ctx, record); err != nil {
 		return "", Record{}, fmt.Errorf("apikey: the new key can't be added: %w", err)

@@ -61,8 +61,8 @@ type RotationConfig struct {
 
 	// Keep is how long a key still verifies after it has signed for the last time: the
 	// lifetime of the longest token, and what clocks differ. 0 means 24 hours and 10
-	// minutes, which is enough for the tokens of package oauth. No key of State is kept
-	// for (5 minutes) longer than that from now on, whatever its Until.
+	// minutes, which is enough for the tokens of package oauth. A key of State
+	// whose Until is more than Keep and 5 minutes away ends then.
 	Keep time.Duration
 
 	// MaxAge is that of RingConfig.
@@ -134,6 +134,8 @@ func NewRotation(cfg RotationConfig) (*Rotation, error) {
 		return nil, errors.New("jwk: RotationConfig.Algorithm: secrets and public keys can't be in one ring")
 	case cfg.Every < shortestRotation || cfg.Every > longestRotation:
 		return nil, fmt.Errorf("jwk: RotationConfig.Every must be from %v to %v", shortestRotation, longestRotation)
+	case cfg.MaxAge < 0 || cfg.MaxAge > longestMaxAge:
+		return nil, fmt.Errorf("jwk: RotationConfig.MaxAge must be from 0 to %v", longestMaxAge)
 	case cfg.Publish <= cfg.MaxAge || cfg.Publish >= cfg.Every:
 		return nil, errors.New("jwk: RotationConfig.Publish must be longer than MaxAge, and shorter than Every")
 	case cfg.Keep < 0 || cfg.Keep/cfg.Every >= maxRetired/2:

@@ -50,7 +50,7 @@ func newArgon2(cfg Config, l limits) (params, error) {
 	case p.memory < minMemory:
 		return params{}, fmt.Errorf("password: Config.Memory is %d KiB, must be at least %d", p.memory, minMemory)
 	case p.passes == 1 && p.memory < minMemoryOnePass:
-		return params{}, fmt.Errorf("password: Config.Memory is %d KiB, must be at least %d with one of Config.Iterations", p.memory, minMemoryOnePass)
+		return params{}, fmt.Errorf("password: Config.Memory is %d KiB, must be at least %d if Config.Iterations is 1", p.memory, minMemoryOnePass)
 	case p.memory > l.memory:
 		return params{}, fmt.Errorf("password: Config.Memory is %d KiB, more than Config.MaxMemory, %d", p.memory, l.memory)
 	case !l.allow(p.memory, p.passes):

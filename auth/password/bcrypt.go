@@ -27,16 +27,14 @@ type bcryptCost int
 // newBcrypt returns the cost of new hashes, or an error that names the field. Its
 // floor is that of ASVS 5.0, appendix C.
 func newBcrypt(cfg Config, l limits) (bcryptCost, error) {
-	cost, err := within("BcryptCost", cfg.BcryptCost, min(12, l.bcryptCost), bcrypt.DefaultCost, l.bcryptCost)
 	switch {
 	case cfg.Memory != 0 || cfg.Iterations != 0 || cfg.Parallelism != 0:
 		return 0, errors.New("password: Config.Memory, Config.Iterations and Config.Parallelism have no meaning for bcrypt, must be 0")
-	case err != nil:
-		return 0, err
-	case cost < bcrypt.DefaultCost:
+	case l.bcryptCost < bcrypt.DefaultCost:
 		return 0, fmt.Errorf("password: Config.MaxBcryptCost is %d, must be at least %d for new hashes of bcrypt", l.bcryptCost, bcrypt.DefaultCost)
 	}
-	return bcryptCost(cost), nil
+	cost, err := within("BcryptCost", cfg.BcryptCost, min(12, l.bcryptCost), bcrypt.DefaultCost, l.bcryptCost)
+	return bcryptCost(cost), err
 }
 
 func (c bcryptCost) hash(password string) (storedHash, error) {

@@ -149,7 +149,8 @@ type Config struct {
 	Parallelism uint8
 
 	// BcryptCost is the cost of new hashes of bcrypt, from 10 to MaxBcryptCost.
-	// The default is 12.
+	// The default is 12, or MaxBcryptCost if that is less. It must be 0 with the
+	// others.
 	BcryptCost int
 
 	// Peppers are secret keys outside of the store. New hashes depend on the
@@ -176,11 +177,12 @@ type Config struct {
 	// seconds of work.
 	MaxQueue int
 
-	// MaxWait is the longest wait for a turn. The default is 5 seconds.
+	// MaxWait is the longest wait for a turn. The default is 5 seconds, the most 10
+	// minutes.
 	MaxWait time.Duration
 
 	// MaxMemory is the most memory in KiB that a stored hash of argon2 or scrypt
-	// may ask for. The default is 262144 (256 MiB), the most 4194304 (4 GiB). A
+	// may ask for. The default is 262144 (256 MiB), the least 19456, the most 4194304 (4 GiB). A
 	// hash may also ask for no more than MaxMemory times 16 in all its passes, or
 	// lanes of scrypt, together.
 	MaxMemory uint32
@@ -212,8 +214,10 @@ type Hasher struct {
 }
 
 // New returns a Hasher. It returns an error that names the field for settings
-// out of their range, for ones weaker than the floor that [Config].Memory
-// states, and for a Reference that is not a usable hash.
+// out of their range, for ones weaker than the floors that Memory, Iterations and
+// BcryptCost state, for ones that have no meaning for the Algorithm, for Peppers
+// without an ID, of one ID or with a short Key, and for a Reference that is not a
+// usable hash.
 func New(cfg Config) (*Hasher, error) {
 	maxConcurrent, err := within("MaxConcurrent", cfg.MaxConcurrent, max(1, runtime.GOMAXPROCS(0)-1), 1, 1<<16)
 	if err != nil {
