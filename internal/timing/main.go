@@ -1,4 +1,4 @@
-// Timing measures what a test must not assert on a busy machine.
+// Timing measures, on Linux, what a test must not assert on a busy machine.
 //
 // First, how 500 clients with wrong passwords weigh on memory and on a client that is
 // logged in.
@@ -205,12 +205,12 @@ func newSubjects() ([]subject, error) {
 	if err != nil {
 		return nil, err
 	}
-	recover := httperr.Recover(httperr.Config{Logger: slog.New(slog.DiscardHandler), Audit: quiet{}})
+	quietly := httperr.Recover(httperr.Config{Logger: slog.New(slog.DiscardHandler), Audit: quiet{}})
 	return []subject{
-		{"auth/basic", recover(auth.Require(door)(http.NotFoundHandler())), basics, 1},
-		{"auth/oauth, the password grant", recover(issuer.TokenHandler()), tokens, 1},
-		{"auth/apikey", recover(auth.Require(keys)(http.NotFoundHandler())), keyKinds, 64},
-		{"auth/basic, 429", recover(auth.Require(tooMany)(http.NotFoundHandler())), []kind{
+		{"auth/basic", quietly(auth.Require(door)(http.NotFoundHandler())), basics, 1},
+		{"auth/oauth, the password grant", quietly(issuer.TokenHandler()), tokens, 1},
+		{"auth/apikey", quietly(auth.Require(keys)(http.NotFoundHandler())), keyKinds, 64},
+		{"auth/basic, 429", quietly(auth.Require(tooMany)(http.NotFoundHandler())), []kind{
 			{"known user", func() *http.Request { return login("known", right) }},
 			{"unknown user", func() *http.Request { return login("unknown", right) }},
 			{"disabled", func() *http.Request { return login("disabled", right) }},
