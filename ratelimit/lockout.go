@@ -34,12 +34,12 @@ type LockoutConfig struct {
 	Account LockoutLimit
 
 	// Backoff is how long to wait after a limit is reached, 1 minute by default. It
-	// doubles with each further failure up to MaxBackoff, 15 minutes by default and
-	// a day at most.
+	// doubles with each further failure up to MaxBackoff, 15 minutes by default, or
+	// Backoff if that is longer, and a day at most.
 	Backoff, MaxBackoff time.Duration
 
 	// KnownFor is how long a network in which an account has succeeded is not strange
-	// to it, 30 days by default.
+	// to it, 30 days by default and 10 years at most.
 	KnownFor time.Duration
 
 	// PairBits4 and PairBits6 are how many bits of an address make the network that

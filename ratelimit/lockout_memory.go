@@ -28,7 +28,7 @@ import (
 // such network. A shared counter has the limit of one, and a success or an undecided
 // guess takes its own count back from it and no more.
 //
-// All tables together take at most 165 MiB by default.
+// All tables together take some 165 MiB by default, when they are full.
 //
 // Up to MaxKeys accounts are known, with 16 networks each; an account takes about
 // 100 bytes. When there are more, one that has not succeeded for long is forgotten.

@@ -12,10 +12,15 @@
 //
 // # What is in Redis
 //
-// Keys are hashes, and values are times or random: Redis learns no name, token or
+// Keys are hashes, and values are times, counts or random: Redis learns no name, token or
 // key. With Config.HashKey it can't even try out guesses. Every key ends by itself,
 // a minute later than asked, so that the clocks of the machines may differ by as
 // much.
+//
+// Lockouts are another matter: their keys are in one slot, end when they are forgiven,
+// by the clock of Redis, and while Redis fails they count in the memory of each process
+// instead of answering 503. A login takes up to three round trips for them. See
+// [Lockouts].
 //
 // # What Redis must do
 //

@@ -67,7 +67,7 @@ func run(ctx context.Context, addr, data string) error {
 		return err
 	}
 	fmt.Printf(`curl -k https://%[1]s/register --json '{"name":"ada","password":"correct horse battery staple"}'
-curl -k https://%[1]s/token -d grant_type=password -d username=ada -d 'password=correct horse battery staple'
+TOKEN=$(curl -sk https://%[1]s/token -d grant_type=password -d username=ada -d 'password=correct horse battery staple' | sed 's/.*"access_token":"\([^"]*\)".*/\1/')
 curl -k https://%[1]s/me -H "Authorization: Bearer $TOKEN"
 `, addr)
 	return transport.Run(ctx, srv)
