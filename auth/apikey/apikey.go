@@ -415,18 +415,8 @@ func (e *refusal) Error() string {
 
 func (e *refusal) Unwrap() error { return auth.ErrInvalid }
 
-// undecided returns the error for a key that could not be checked. Where err
-// would make a door take that for another outcome, it is not wrapped: a store
-// that passes on the ErrNoCredentials of a service behind it must not let
-// anybody in as anonymous, nor show the client what that service said.
-func undecided(what string, err error) error {
-	var p *httperr.Problem
-	if errors.Is(err, auth.ErrNoCredentials) || errors.Is(err, auth.ErrInvalid) ||
-		errors.As(err, &p) {
-		return fmt.Errorf("apikey: %s: %v", what, err)
-	}
-	return fmt.Errorf("apikey: %s: %w", what, err)
-}
+// undecided returns the error for a key that could not be checked.
+func undecided(what string, err error) error { return lockout.Undecided("apikey: "+what, err) }
 
 func plainParameter(s string) bool {
 	for i := range len(s) {

@@ -1,10 +1,12 @@
-// Package lockout is how doors ask an auth.Lockout, which may know more than that
+// Package lockout is what doors that check credentials have in common beside the
+// credentials: how they tell that they could not decide, and how they ask an auth.Lockout, which may know more than that
 // interface says: what is to be told to clients that have to wait.
 package lockout
 
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/netip"
 	"strconv"
@@ -59,6 +61,18 @@ func Problem(wait time.Duration, cause error) *httperr.Problem {
 	p := httperr.New(http.StatusTooManyRequests, "too_many_attempts", "Too many attempts have failed. Retry-After says when the next one is possible.").WithCause(cause)
 	p.Header = http.Header{"Retry-After": {Seconds(wait)}}
 	return p
+}
+
+// Undecided says what could not be told, and why. Where err would make a door take that
+// for another outcome, it is kept as text alone: a store that passes on the
+// ErrNoCredentials of a service behind it must not let anybody in as anonymous, nor show
+// the client what that service said.
+func Undecided(what string, err error) error {
+	var p *httperr.Problem
+	if errors.Is(err, auth.ErrInvalid) || errors.Is(err, auth.ErrNoCredentials) || errors.As(err, &p) {
+		return fmt.Errorf("%s: %v", what, err)
+	}
+	return fmt.Errorf("%s: %w", what, err)
 }
 
 // Seconds returns d in seconds, rounded up, for Retry-After.

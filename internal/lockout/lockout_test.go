@@ -3,11 +3,14 @@ package lockout_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/sallyport/sallyport/auth"
+	httperr "github.com/sallyport/sallyport/errors"
 	"github.com/sallyport/sallyport/internal/lockout"
 )
 
@@ -128,6 +131,24 @@ func TestProblem(t *testing.T) {
 		p := lockout.Problem(wait, cause)
 		if p.Status != 429 || p.Header.Get("Retry-After") != want || !errors.Is(p, cause) {
 			t.Errorf("%s: got %d with Retry-After %q, want 429 with %s", wait, p.Status, p.Header.Get("Retry-After"), want)
+		}
+	}
+}
+
+// A store that passes on the outcome of another service decides nothing here, and shows
+// nothing of it; what else it says can be looked at.
+func TestUndecided(t *testing.T) {
+	down := errors.New("down")
+	for name, err := range map[string]error{
+		"no credentials": auth.ErrNoCredentials, "invalid": auth.ErrInvalid, "a problem": httperr.New(418, "teapot", "Short and stout."), "down": down,
+	} {
+		got := lockout.Undecided("the store failed", fmt.Errorf("asked: %w", err))
+		var p *httperr.Problem
+		if errors.Is(got, auth.ErrNoCredentials) || errors.Is(got, auth.ErrInvalid) || errors.As(got, &p) {
+			t.Errorf("%s: %v is still an outcome", name, got)
+		}
+		if errors.Is(got, down) != (err == down) || !strings.HasPrefix(got.Error(), "the store failed: asked: ") {
+			t.Errorf("%s: got %v", name, got)
 		}
 	}
 }

@@ -13,7 +13,6 @@ import (
 
 	"github.com/sallyport/sallyport/auth"
 	"github.com/sallyport/sallyport/auth/password"
-	httperr "github.com/sallyport/sallyport/errors"
 	"github.com/sallyport/sallyport/internal/lockout"
 	"github.com/sallyport/sallyport/internal/scope"
 )
@@ -60,7 +59,7 @@ func (c *Checker) Check(r *http.Request, name, pw string) (Verdict, error) {
 		wait, err := lockout.Told(ctx, c.Lockout, sent(name), addr)
 		switch {
 		case err != nil:
-			return Verdict{}, undecided("the lockout failed", err)
+			return Verdict{}, lockout.Undecided("the lockout failed", err)
 		case wait > 0:
 			return Verdict{Refused: "too many failed attempts", Wait: wait}, nil
 		}
@@ -72,7 +71,7 @@ func (c *Checker) Check(r *http.Request, name, pw string) (Verdict, error) {
 	case unknown:
 		user = auth.User{} // whatever the store returned with the error
 	case err != nil:
-		return Verdict{}, undecided("the user store failed", err)
+		return Verdict{}, lockout.Undecided("the user store failed", err)
 	}
 
 	if !user.Disabled && c.Memory.knows(&user, pw, addr, now) {
@@ -81,7 +80,7 @@ func (c *Checker) Check(r *http.Request, name, pw string) (Verdict, error) {
 
 	attempt, err := c.attempt(ctx, user, name, addr)
 	if err != nil {
-		return Verdict{User: user}, undecided("the lockout failed", err)
+		return Verdict{User: user}, lockout.Undecided("the lockout failed", err)
 	}
 	decided := false
 	defer func() { // also if something panics
@@ -98,7 +97,7 @@ func (c *Checker) Check(r *http.Request, name, pw string) (Verdict, error) {
 	rehash, err := c.verify(ctx, user, pw)
 	match := err == nil
 	if !match && !errors.Is(err, password.ErrMismatch) {
-		return Verdict{User: user}, undecided(fmt.Sprintf("the password of subject %q can't be verified", user.Subject), err)
+		return Verdict{User: user}, lockout.Undecided(fmt.Sprintf("the password of subject %q can't be verified", user.Subject), err)
 	}
 	decided = true
 
@@ -159,16 +158,6 @@ func (c *Checker) verify(ctx context.Context, user auth.User, pw string) (rehash
 		return false, c.Passwords.Dummy(ctx, pw)
 	}
 	return c.Passwords.Verify(ctx, user.PasswordHash, pw)
-}
-
-func undecided(what string, err error) error {
-	var p *httperr.Problem
-	verdict := errors.Is(err, auth.ErrInvalid) || errors.Is(err, auth.ErrNoCredentials) ||
-		errors.As(err, &p) // what another service says is not for this client
-	if verdict {
-		return fmt.Errorf("%s: %s", what, err.Error())
-	}
-	return fmt.Errorf("%s: %w", what, err)
 }
 
 // uncounted is the attempt where there is no lockout.
