@@ -100,7 +100,7 @@ func TestNilIsEmpty(t *testing.T) {
 }
 
 func TestConcurrentUse(t *testing.T) {
-	m := recent.New[int, int](time.Millisecond, 10)
+	m := recent.New[int, int](time.Minute, 10)
 	var wg sync.WaitGroup
 	for i := range 8 {
 		wg.Go(func() {
@@ -113,4 +113,9 @@ func TestConcurrentUse(t *testing.T) {
 		})
 	}
 	wg.Wait()
+	now := time.Now()
+	m.Put(1, 7, now)
+	if v, ok := m.Get(1, now); !ok || v != 7 {
+		t.Errorf("got %d, %v after all", v, ok)
+	}
 }
