@@ -6,7 +6,6 @@
 package pgtest
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"fmt"
@@ -23,6 +22,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/sallyport/sallyport/internal/proctest"
 )
 
 const (
@@ -42,7 +43,7 @@ type Server struct {
 	args     []string
 
 	mu      sync.Mutex
-	process *process // nil when it is stopped
+	process *proctest.Process // nil when it is stopped
 }
 
 // Start starts a server with settings after the usual ones, as in
@@ -91,7 +92,7 @@ func (s *Server) end(signal os.Signal) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.process != nil {
-		s.process.end(signal)
+		s.process.End(signal)
 		s.process = nil
 	}
 }
@@ -237,16 +238,15 @@ func freePort() (string, error) {
 
 // run starts the process and waits until it answers.
 func (s *Server) run() error {
-	p, err := launch(s.command("postgres", s.args...))
+	p, err := proctest.Start(s.command("postgres", s.args...), "QUIT")
 	if err != nil {
 		return err
 	}
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(pause) {
 		select {
-		case <-p.exited:
-			_ = p.guard.Process.Kill()
-			_ = p.guard.Wait()
-			return fmt.Errorf("postgres ended: %s", p.output.String())
+		case <-p.Exited:
+			p.End(syscall.SIGQUIT) // and its guard
+			return fmt.Errorf("postgres ended: %s", p.Output())
 		default:
 		}
 		// Another server may have got the port first: this one knows the password.
@@ -261,46 +261,6 @@ func (s *Server) run() error {
 			}
 		}
 	}
-	p.end(syscall.SIGQUIT)
-	return fmt.Errorf("postgres does not answer: %v: %s", err, p.output.String())
-}
-
-// A process is a postmaster, and a shell that stops it should this process end without
-// having done so.
-type process struct {
-	cmd, guard *exec.Cmd
-	output     bytes.Buffer // to be read when exited is closed
-	exited     chan struct{}
-}
-
-func launch(cmd *exec.Cmd) (*process, error) {
-	p := &process{cmd: cmd, exited: make(chan struct{})}
-	p.cmd.Stdout, p.cmd.Stderr = &p.output, &p.output
-	p.cmd.WaitDelay = time.Second // its children hold the pipe a moment longer when it is killed
-	if err := p.cmd.Start(); err != nil {
-		return nil, err
-	}
-	go func() {
-		_ = p.cmd.Wait()
-		close(p.exited)
-	}()
-	p.guard = exec.Command("sh", "-c", `read -r line; kill -QUIT "$1"`, "sh", strconv.Itoa(p.cmd.Process.Pid)) //nolint:gosec // our own process
-	_, err := p.guard.StdinPipe()                                                                              // which closes when this process ends
-	if err == nil {
-		err = p.guard.Start()
-	}
-	if err != nil {
-		_ = p.cmd.Process.Kill()
-		<-p.exited
-		return nil, err
-	}
-	return p, nil
-}
-
-func (p *process) end(signal os.Signal) {
-	// The guard goes first: when the server is gone its id may be another's.
-	_ = p.guard.Process.Kill()
-	_ = p.guard.Wait()
-	_ = p.cmd.Process.Signal(signal)
-	<-p.exited
+	p.End(syscall.SIGQUIT)
+	return fmt.Errorf("postgres does not answer: %v: %s", err, p.Output())
 }

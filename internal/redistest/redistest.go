@@ -5,7 +5,6 @@
 package redistest
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"net"
@@ -17,6 +16,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/sallyport/sallyport/internal/proctest"
 )
 
 const (
@@ -34,7 +35,7 @@ type Server struct {
 	bus  string // the port by which nodes of a cluster talk; "" if it is in none
 
 	mu      sync.Mutex
-	process *process // nil when it is stopped
+	process *proctest.Process // nil when it is stopped
 }
 
 // Start starts a redis-server with args after the usual ones, as in
@@ -76,7 +77,7 @@ func (s *Server) Stop() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.process != nil {
-		s.process.kill()
+		s.process.End(os.Kill)
 		s.process = nil
 	}
 }
@@ -131,15 +132,17 @@ func freePorts(n int) ([]int, error) {
 
 // run starts the process and waits until it answers.
 func (s *Server) run() error {
-	p, err := launch(s.args)
+	cmd := exec.Command("redis-server", s.args...) //nolint:gosec // of the tests
+	p, err := proctest.Start(cmd, "9")
 	if err != nil {
 		return err
 	}
-	pid := "process_id:" + strconv.Itoa(p.cmd.Process.Pid)
+	pid := "process_id:" + strconv.Itoa(cmd.Process.Pid)
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(pause) {
 		select {
-		case <-p.exited:
-			return fmt.Errorf("redis-server ended: %s", p.output.String())
+		case <-p.Exited:
+			p.End(os.Kill) // its guard
+			return fmt.Errorf("redis-server ended: %s", p.Output())
 		default:
 		}
 		// Another server may have got the port first: this one says who it is. It says
@@ -153,46 +156,6 @@ func (s *Server) run() error {
 			return nil
 		}
 	}
-	p.kill()
-	return errors.New("redis-server does not answer: " + p.output.String())
-}
-
-// A process is a redis-server, and a shell that kills it should this process end
-// without having done so.
-type process struct {
-	cmd, guard *exec.Cmd
-	output     bytes.Buffer // to be read when exited is closed
-	exited     chan struct{}
-}
-
-func launch(args []string) (*process, error) {
-	p := &process{exited: make(chan struct{})}
-	p.cmd = exec.Command("redis-server", args...) //nolint:gosec // of the tests
-	p.cmd.Stdout, p.cmd.Stderr = &p.output, &p.output
-	if err := p.cmd.Start(); err != nil {
-		return nil, err
-	}
-	go func() {
-		_ = p.cmd.Wait()
-		close(p.exited)
-	}()
-	p.guard = exec.Command("sh", "-c", `read -r line; kill -9 "$1"`, "sh", strconv.Itoa(p.cmd.Process.Pid)) //nolint:gosec // our own process
-	_, err := p.guard.StdinPipe()                                                                           // which closes when this process ends
-	if err == nil {
-		err = p.guard.Start()
-	}
-	if err != nil {
-		_ = p.cmd.Process.Kill()
-		<-p.exited
-		return nil, err
-	}
-	return p, nil
-}
-
-func (p *process) kill() {
-	// The guard goes first: when the server is gone its id may be another's.
-	_ = p.guard.Process.Kill()
-	_ = p.guard.Wait()
-	_ = p.cmd.Process.Kill()
-	<-p.exited
+	p.End(os.Kill)
+	return errors.New("redis-server does not answer: " + p.Output())
 }
