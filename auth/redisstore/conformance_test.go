@@ -14,7 +14,9 @@ import (
 	"github.com/sallyport/sallyport/internal/redistest"
 )
 
-func TestConformance(t *testing.T) {
+// eachServer runs conform with each kind of server that stores are for.
+func eachServer(t *testing.T, conform func(*testing.T, redisstore.Config)) {
+	t.Helper()
 	t.Run("single", func(t *testing.T) {
 		t.Parallel()
 		conform(t, redisstore.Config{Client: single(t, redistest.Start(t).Addr)})
@@ -34,6 +36,10 @@ func TestConformance(t *testing.T) {
 		t.Parallel()
 		conform(t, redisstore.Config{Client: cluster(t, redistest.StartCluster(t))})
 	})
+}
+
+func TestConformance(t *testing.T) {
+	eachServer(t, conform)
 	t.Run("cluster with replicas", func(t *testing.T) {
 		t.Parallel()
 		nodes := redistest.StartCluster(t)

@@ -65,7 +65,7 @@ func count(t testing.TB, b ratelimit.LockoutBook, g ratelimit.LockoutGuess) rate
 }
 
 func TestLockoutsConformance(t *testing.T) {
-	conform := func(t *testing.T, cfg redisstore.Config) {
+	eachServer(t, func(t *testing.T, cfg redisstore.Config) {
 		t.Helper()
 		cfg.Timeout = patience
 		storetest.RunLockouts(t, storetest.LockoutSubject{
@@ -75,25 +75,6 @@ func TestLockoutsConformance(t *testing.T) {
 			},
 			Advance: time.Sleep,
 		})
-	}
-	t.Run("single", func(t *testing.T) {
-		t.Parallel()
-		conform(t, redisstore.Config{Client: single(t, redistest.Start(t).Addr)})
-	})
-	t.Run("single in RESP2, hashed with a key", func(t *testing.T) {
-		t.Parallel()
-		client := single(t, redistest.Start(t).Addr, func(o *redis.Options) { o.Protocol = 2 })
-		conform(t, redisstore.Config{Client: client, HashKey: []byte(strings.Repeat("k", 32))})
-	})
-	t.Run("single with a replica", func(t *testing.T) {
-		t.Parallel()
-		server := redistest.Start(t)
-		redistest.StartReplica(t, server)
-		conform(t, redisstore.Config{Client: single(t, server.Addr), WaitReplicas: 1})
-	})
-	t.Run("cluster", func(t *testing.T) {
-		t.Parallel()
-		conform(t, redisstore.Config{Client: cluster(t, redistest.StartCluster(t))})
 	})
 }
 
