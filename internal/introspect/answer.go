@@ -43,6 +43,8 @@ func (c *Client) ask(ctx context.Context, token string) (Answer, health, error) 
 		return Answer{}, unknown, fmt.Errorf("introspect: %v", err)
 	case errors.Is(err, fetch.ErrRedirect):
 		return Answer{}, doubtful, fmt.Errorf("introspect: %v", err)
+	case err != nil && strings.Contains(err.Error(), token): // net/http quotes what it can't read
+		return Answer{}, failed, errors.New("introspect: the answer is malformed, and has the token where none belongs")
 	case err != nil:
 		return Answer{}, failed, fmt.Errorf("introspect: %v", err)
 	case reply.Status != http.StatusOK:

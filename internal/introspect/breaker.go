@@ -16,7 +16,7 @@ const (
 	// pause is how long it is then left alone between two requests.
 	pause = time.Second
 	// patience is for how long the endpoint must have answered nothing that works
-	// before what may be about single tokens counts as a failure.
+	// before it is told of what may be about single tokens.
 	patience = 30 * time.Second
 )
 
@@ -34,13 +34,14 @@ const (
 // every caller, and a server that comes back would meet all of them at once. While it
 // is down one request at a time finds out whether it works again.
 //
-// What a token may have caused doesn't count, unless it has gone on for 30 seconds
-// without one answer that works: as long as some tokens are answered, none can be in
-// the way of others.
+// What a token may have caused never stops the asking: the endpoint does answer, and
+// whoever sends tokens must not be in the way of others. If nothing works for 30 seconds
+// that is told, and no more.
 type breaker struct {
 	mu       sync.Mutex
 	failures int       // in a row
 	doubts   time.Time // when the first in a row was doubtful; zero if none was
+	doubted  bool      // that was told
 	down     bool      // only then the next two count
 	probing  bool      // a request is finding out
 	askAt    time.Time // when the next may
@@ -73,46 +74,41 @@ func (b *breaker) isDown() bool {
 func (b *breaker) leave(probe bool, h health, now time.Time) (changed bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	h = b.settled(h, now)
-	if probe {
-		b.probing = false
-		switch h {
-		case works:
-			b.down, b.failures = false, 0
-			return true
-		case failed:
-			b.askAt = now.Add(pause)
-		}
-		return false
-	}
 	switch {
+	case probe:
+		return b.found(h, now)
 	case b.down:
 	case h == works:
-		b.failures = 0
+		changed = b.doubted
+		b.failures, b.doubts, b.doubted = 0, time.Time{}, false
+	case h == doubtful:
+		if b.doubts.IsZero() {
+			b.doubts = now
+		}
+		changed = !b.doubted && now.Sub(b.doubts) >= patience
+		b.doubted = b.doubted || changed
 	case h == failed:
 		if b.failures++; b.failures >= failuresToStop {
-			b.down, b.askAt = true, now.Add(pause)
-			return true
+			changed = !b.doubted
+			b.down, b.askAt, b.doubted = true, now.Add(pause), false
 		}
 	}
-	return false
+	return changed
 }
 
-// settled returns h, or what it comes to if it is doubtful.
-func (b *breaker) settled(h health, now time.Time) health {
-	switch {
-	case h == works:
-		b.doubts = time.Time{}
-	case h != doubtful:
-	case b.doubts.IsZero():
-		b.doubts = now
-		return unknown
-	case now.Sub(b.doubts) < patience:
-		return unknown
-	default:
-		return failed
+// found takes note of what a request was to find out.
+func (b *breaker) found(h health, now time.Time) (changed bool) {
+	b.probing = false
+	switch h {
+	case works:
+		b.down, b.failures, b.doubts = false, 0, time.Time{}
+		return true
+	case doubtful: // it answers: others may be asked about, and that it works is still to be told
+		b.down, b.failures, b.doubts, b.doubted = false, 0, now, true
+	case failed:
+		b.askAt = now.Add(pause)
 	}
-	return h
+	return false
 }
 
 // tell records that the endpoint has failed, with the error, or works again. It does

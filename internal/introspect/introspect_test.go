@@ -348,6 +348,33 @@ func TestRFC6750_2_1_TokenSyntax(t *testing.T) {
 }
 
 // A canary is in nothing that can be printed, logged or recorded.
+// net/http quotes headers that it can't read, into which a server can put what it was
+// sent.
+func TestMalformedAnswersDoNotShowTheToken(t *testing.T) {
+	const token = "canary-token-77aa"
+	for _, form := range []string{
+		"HTTP/1.1 200 OK\r\n%s\r\n\r\n", "%s\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: %s\r\n\r\n", "HTTP/1.1 200 OK\r\nTransfer-Encoding: %s\r\n\r\n",
+	} {
+		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			conn, _, err := w.(http.Hijacker).Hijack()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			fmt.Fprintf(conn, form, token)
+			_ = conn.Close()
+		}))
+		c, err := introspect.New(introspect.Config{Endpoint: srv.URL, ClientID: "a", ClientSecret: "b"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Introspect(t.Context(), token); err == nil || strings.Contains(err.Error(), "canary") {
+			t.Errorf("%q: got %v", form, err)
+		}
+		srv.Close()
+	}
+}
+
 func TestNothingLeaks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const secret, token = "canary-secret-1f0c", "canary-token-77aa"
