@@ -107,7 +107,8 @@ type Answer struct {
 }
 
 // Do sends r and reads the answer, whatever its status, unless it redirects. The
-// error says nothing of what was sent.
+// error says nothing of what was sent, unless the server has put it into a header that
+// can't be read, which net/http quotes.
 func (c *Client) Do(ctx context.Context, r *http.Request) (*Answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
@@ -172,7 +173,8 @@ func reason(err error) error {
 }
 
 // CheckURL returns an error, which goes on after the name of a field, unless raw is
-// an absolute https URL without a user and a fragment. Plain http is taken only if
+// an absolute https URL without a user and a fragment, whose host is written in ASCII:
+// net/http maps other letters, digits and dots to that. Plain http is taken only if
 // insecure, or for loopback hosts.
 func CheckURL(raw string, insecure bool) error {
 	if raw == "" {
@@ -183,7 +185,7 @@ func CheckURL(raw string, insecure bool) error {
 	}
 	u, err := url.Parse(raw)
 	switch {
-	case err != nil || u.Opaque != "" || u.Hostname() == "" || !quoted.Valid(raw) || strings.ContainsAny(raw, " \"\\"):
+	case err != nil || u.Opaque != "" || u.Hostname() == "" || !quoted.Valid(raw) || !quoted.Valid(u.Hostname()) || strings.ContainsAny(raw, " \"\\"):
 		return errors.New("is not an absolute URL")
 	case u.User != nil || strings.Contains(raw, "#"):
 		return errors.New("must not have a user or fragment")
@@ -200,7 +202,10 @@ func CheckURL(raw string, insecure bool) error {
 // take. What only some resolvers take for an address, such as 127.1 and 0x7f000001,
 // is one of those. Of a name that resolves to such an address it knows nothing.
 func IsInside(host string) bool {
-	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	if !quoted.Valid(host) { // net/http maps other letters, digits and dots to ASCII
+		return true
+	}
+	host = strings.ToLower(strings.TrimRight(host, "."))
 	if addr, err := netip.ParseAddr(host); err == nil {
 		return !IsPublic(addr)
 	}

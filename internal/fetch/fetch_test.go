@@ -360,6 +360,8 @@ func TestASVS_1_3_6_CheckURL(t *testing.T) {
 		{"//id.example/", false, false},
 		{"/keys", false, false},
 		{"https:", false, false},
+		{"https://%EF%BD%8Cocalhost/", false, false}, // a wide l
+		{"https://127%E3%80%820%E3%80%820%E3%80%821/", false, false},
 		{"https://", false, false},
 		{"https:///keys", false, false},
 		{"https://:443/", false, false},
@@ -527,6 +529,7 @@ func TestOWASP_API7_IsInside(t *testing.T) {
 		"localhost": true, "LOCALHOST": true, "localhost.": true, "a.localhost": true, "a.LocalHost.": true,
 		"127.0.0.1": true, "10.0.0.1": true, "169.254.169.254": true, "0.0.0.0": true, "::1": true, "::": true, "fe80::1%eth0": true, "fd00:ec2::254": true,
 		"::ffff:127.0.0.1": true, "64:ff9b::808:808": true, "127.0.0.1.": true,
+		"\uff4cocalhost": true, "127.0.0.\uff11": true, "127\u30020\u30020\u30021": true, "169.254.169.25\u2463": true, "localhost\u3002": true, "127.0.0.1..": true,
 		"127.1": true, "2130706433": true, "0x7f000001": true, "0X7F.1": true, "0177.0.0.1": true, "0x": true,
 		"id.example": false, "localhost.example": false, "notlocalhost": false, "127.0.0.1.example": false, "10.example": false, "a1": false, "x0f": false, "0xg": false,
 		"8.8.8.8": false, "2606:4700::1111": false, "::ffff:8.8.8.8": false, "id.example.": false, "": false,
