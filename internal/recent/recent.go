@@ -33,7 +33,7 @@ func (m *Map[K, V]) Get(k K, now time.Time) (v V, ok bool) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	switch age := now.Sub(m.since); {
-	case age >= 2*m.period || age < 0:
+	case age >= 2*m.period || age <= -m.period:
 		return v, false
 	case age >= m.period:
 		v, ok = m.current[k] // as if it were turned already
@@ -77,14 +77,17 @@ func (m *Map[K, V]) PutNew(k K, v V, now time.Time) bool {
 // turn begins a new half if the current one is old or full.
 func (m *Map[K, V]) turn(now time.Time) {
 	switch age := now.Sub(m.since); {
-	case m.current == nil || age >= 2*m.period || age < 0:
+	case m.current == nil || age >= 2*m.period || age <= -m.period:
 		m.previous = nil
 	case age >= m.period || len(m.current) >= m.half:
 		m.previous = m.current
 	default:
 		return
 	}
-	m.current, m.since = make(map[K]V), now
+	if now.Sub(m.since) <= -m.period || now.After(m.since) {
+		m.since = now
+	}
+	m.current = make(map[K]V)
 }
 
 // Delete forgets k.

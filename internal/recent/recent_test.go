@@ -38,6 +38,24 @@ func TestPeriods(t *testing.T) {
 	}
 }
 
+// Requests overlap: what began before a turn, and is put after it, drops nothing.
+func TestPutByOneThatBeganEarlier(t *testing.T) {
+	start := time.Now()
+	m := recent.New[string, int](time.Minute, 100)
+	m.Put("first", 0, start)
+	m.Put("late in the period", 1, start.Add(59*time.Second))
+	m.Put("turns", 2, start.Add(time.Minute))
+	m.Put("began before", 3, start.Add(time.Minute-time.Millisecond))
+	for k, want := range map[string]int{"late in the period": 1, "turns": 2, "began before": 3} {
+		if v, ok := m.Get(k, start.Add(time.Minute-time.Nanosecond)); !ok || v != want {
+			t.Errorf("%s, asked by one that began before: got %d, %v", k, v, ok)
+		}
+		if v, ok := m.Get(k, start.Add(time.Minute+time.Second)); !ok || v != want {
+			t.Errorf("%s: got %d, %v", k, v, ok)
+		}
+	}
+}
+
 // However much comes, no more than the bound is kept, and the latest of it.
 func TestBound(t *testing.T) {
 	now := time.Now()
