@@ -153,7 +153,7 @@ func (h *Htpasswd) refresh(ctx context.Context) error {
 		if looking == nil || fresh {
 			return nil
 		}
-		patience := time.NewTimer(htpasswdPatience)
+		patience := time.NewTimer(htpasswdPatience - age)
 		defer patience.Stop()
 		select {
 		case <-looking:

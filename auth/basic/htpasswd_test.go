@@ -311,8 +311,12 @@ func TestHtpasswdFillThatPanicsOrHangs(t *testing.T) {
 					go func() { _ = ask("ada") }()
 				}
 				time.Sleep(10 * time.Second)
+				asked := time.Now()
 				if err := ask("ada"); err == nil || errors.Is(err, auth.ErrNotFound) {
 					t.Errorf("two minutes later, one that was removed: got %v, want that it can't be told", err)
+				}
+				if d := time.Since(asked); d != 0 {
+					t.Errorf("two minutes later the answer takes %v, although it is settled", d)
 				}
 				synctest.Wait()
 				broken = false
