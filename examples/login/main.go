@@ -282,17 +282,15 @@ type newPassword struct {
 func (s *service) changePassword(w http.ResponseWriter, r *http.Request) error {
 	id, _ := auth.FromContext(r.Context())
 	p, _ := validate.From[newPassword](r.Context())
-	if err := s.isPassword(r, id.Subject, p.Old); err != nil {
+	user, err := s.withPassword(r, id.Subject, p.Old)
+	if err != nil {
 		return err
 	}
 	hash, err := s.hash(r.Context(), p.New)
 	if err != nil {
 		return err
 	}
-	if err := s.store.Users().SetPassword(r.Context(), id.Subject, hash); err != nil {
-		return err
-	}
-	if err := s.revoke(r.Context(), id.Subject); err != nil {
+	if err := s.replace(r.Context(), user, hash); err != nil {
 		return err
 	}
 	// Tokens tell whole seconds, so those of this second are revoked with the earlier
@@ -307,42 +305,53 @@ func (s *service) changePassword(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// isPassword returns nil if it is, and counts it as a login: a stolen token must not
-// give more guesses than there are elsewhere.
-func (s *service) isPassword(r *http.Request, subject, pw string) error {
+// withPassword returns the account if pw is its password, and counts that as a login: a
+// stolen token must not give more guesses than there are elsewhere.
+func (s *service) withPassword(r *http.Request, subject, pw string) (auth.User, error) {
 	wrong := httperr.New(http.StatusForbidden, "wrong_password", "The old password is not this one.")
 	user, err := s.store.Users().BySubject(r.Context(), subject)
 	if err != nil {
-		return err
+		return auth.User{}, err
 	}
 	attempt, err := s.lockout.Attempt(r.Context(), subject, transport.ClientAddr(r))
 	if err != nil {
-		return err
+		return auth.User{}, err
 	}
 	_, err = s.hasher.Verify(r.Context(), user.PasswordHash, pw)
 	switch {
 	case errors.Is(err, password.ErrMismatch):
-		return wrong
+		return auth.User{}, wrong
 	case err != nil:
 		attempt.Undecided()
-		return busy(err)
+		return auth.User{}, busy(err)
 	case attempt.Locked() || user.Disabled:
-		return wrong
+		return auth.User{}, wrong
 	}
 	attempt.Succeeded()
-	return nil
+	return user, nil
 }
 
-// revoke ends all logins of an account, also if the client has gone meanwhile: the
-// password is another one now, and the client could not ask for it again. What can't be
-// revoked ends after 15 minutes.
-func (s *service) revoke(ctx context.Context, subject string) (err error) {
+// replace gives an account, as it was looked up, another password, and ends all its
+// logins: once that has begun, whether the client stays or not, since it could not ask
+// for it again with the old password. It changes nothing if another request was quicker.
+// What can't be revoked ends after 15 minutes.
+func (s *service) replace(ctx context.Context, user auth.User, hash string) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
-	for range 3 {
-		if err = s.issuer.RevokeSubject(ctx, subject); err == nil {
-			return nil
+	err := s.store.Users().SetPasswordHash(ctx, user.Subject, hash, user.Version)
+	if err == nil {
+		var now auth.User
+		if now, err = s.store.Users().BySubject(ctx, user.Subject); err == nil && now.PasswordHash != hash {
+			return httperr.New(http.StatusConflict, "changed_meanwhile", "The password was changed meanwhile.")
 		}
+	}
+	// Also if it is not known whether the password is another one now.
+	for range 3 {
+		revokeErr := s.issuer.RevokeSubject(ctx, user.Subject)
+		if revokeErr == nil {
+			return err
+		}
+		err = errors.Join(err, revokeErr)
 	}
 	return err
 }

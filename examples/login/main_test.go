@@ -1,12 +1,16 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
+
+	httperr "github.com/sallyport/sallyport/errors"
 )
 
 const (
@@ -127,4 +131,30 @@ func TestPasswordIsNotGuessedWithAToken(t *testing.T) {
 		s.json(t, "/password", stolen.access, `{"old":"wrong","new":"another horse battery staple"}`, 403)
 	}
 	s.json(t, "/password", stolen.access, `{"old":"`+good+`","new":"another horse battery staple"}`, 403)
+}
+
+// Of two changes that both know the old password, one counts.
+func TestPasswordIsChangedOnce(t *testing.T) {
+	s := start(t, t.TempDir())
+	s.json(t, "/register", "", `{"name":"ada","password":"`+good+`"}`, 201)
+	user, err := s.store.Users().User(t.Context(), "ada")
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, err := s.hash(t.Context(), "the first of two passwords")
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone, cancel := context.WithCancel(t.Context())
+	cancel() // as when the client hangs up
+	if err := s.replace(gone, user, first); err != nil {
+		t.Fatal(err)
+	}
+	var p *httperr.Problem
+	if err := s.replace(t.Context(), user, user.PasswordHash); !errors.As(err, &p) || p.Status != 409 {
+		t.Errorf("the second change: got %v, want 409", err)
+	}
+	if now, err := s.store.Users().User(t.Context(), "ada"); err != nil || now.PasswordHash != first {
+		t.Errorf("the password is not that of the first change: %v", err)
+	}
 }
