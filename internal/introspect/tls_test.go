@@ -116,8 +116,10 @@ func TestConnectionsAreKept(t *testing.T) {
 		}
 		wg.Wait()
 	}
-	// One that is about to be used again may not be idle yet, so a few more are opened.
-	if got := opened.Load(); got > 16 {
+	// One that is about to be used again may not be idle yet, so more than 8 are opened:
+	// up to 20 where the machine is busy. With net/http's default of 2 idle ones there
+	// are more than 100.
+	if got := opened.Load(); got > 50 {
 		t.Errorf("%d connections for 160 requests, 8 at a time", got)
 	}
 }
