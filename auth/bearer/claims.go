@@ -1,7 +1,6 @@
 package bearer
 
 import (
-	"bytes"
 	"slices"
 	"strings"
 	"time"
@@ -18,8 +17,8 @@ const maxSubjectBytes = 255
 // that a token costs one copy of its claims.
 type reader struct {
 	v        *verifier
-	document string
-	cursor   strictjson.Cursor
+	payload  []byte
+	document string    // the payload
 	out      *verified // what is read into, once there are claims
 	lists    []string  // backs the lists of strings; begins in out
 
@@ -117,61 +116,60 @@ func (s span) of(lists []string) []string {
 
 // read reads the claims and their types (RFC 7519 §4.1, RFC 9068 §2.2).
 func (r *reader) read(payload []byte) error {
-	cursor, err := strictjson.Read(payload, jws.ClaimLimits)
-	if err != nil || cursor.Kind() != strictjson.Map {
+	members, err := strictjson.ReadMembers(payload, jws.ClaimLimits)
+	if err != nil {
 		return errClaims
 	}
 	r.out = new(verified)
-	r.document, r.cursor, r.lists = string(payload), cursor, r.out.lists[:0]
-	for more := r.cursor.Enter(); more; more = r.cursor.More() {
-		if err := r.claim(jws.MemberName(r.cursor.Name())); err != nil {
+	r.payload, r.document, r.lists = payload, string(payload), r.out.lists[:0]
+	for i := range members.Len() {
+		if err := r.claim(members.Name(i), members.Place(i)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// claim reads the claim of this name at the cursor.
-func (r *reader) claim(name []byte) error {
+// claim reads the claim of this name.
+func (r *reader) claim(name []byte, v strictjson.Place) error {
 	var ok bool
 	switch string(name) {
 	case "iss":
-		r.issuer, ok = r.text()
+		r.issuer, ok = r.text(v)
 	case "sub":
-		r.subject, ok = r.text()
+		r.subject, ok = r.text(v)
 		ok = ok && len(r.subject) <= maxSubjectBytes
 	case "aud":
-		ok = r.readAudience()
+		ok = r.readAudience(v)
 	case "exp":
-		r.expires, ok = jws.NumericDate(r.cursor.Value())
+		r.expires, ok = jws.NumericDate(v.In(r.payload))
 	case "nbf":
-		r.notUntil, ok = jws.NumericDate(r.cursor.Value())
+		r.notUntil, ok = jws.NumericDate(v.In(r.payload))
 	case "iat":
-		r.issued, ok = jws.NumericDate(r.cursor.Value())
+		r.issued, ok = jws.NumericDate(v.In(r.payload))
 	case "auth_time":
-		r.authTime, ok = jws.NumericDate(r.cursor.Value())
+		r.authTime, ok = jws.NumericDate(v.In(r.payload))
 	case "jti":
-		r.id, ok = r.text()
+		r.id, ok = r.text(v)
 	case "sid":
-		r.session, ok = r.text()
+		r.session, ok = r.text(v)
 	case r.v.ClientClaim:
-		r.client, ok = r.text()
+		r.client, ok = r.text(v)
 	case "client_id": // where ClientClaim is another
-		_, ok = r.text()
+		_, ok = r.text(v)
 	case "acr":
-		r.acr, ok = r.text()
+		r.acr, ok = r.text(v)
 	case "amr":
-		ok = r.readTexts(&r.amr)
+		ok = r.readTexts(v, &r.amr)
 	case "cnf":
-		return r.readConfirmation()
+		return r.readConfirmation(v)
 	case r.v.scopes[0]:
-		ok = r.at(r.v.scopes[1:], false)
+		ok = r.at(v, r.v.scopes[1:], false)
 	case r.v.roles[0]:
-		ok = r.at(r.v.roles[1:], true)
+		ok = r.at(v, r.v.roles[1:], true)
 	default:
 		// A reader that ignores case takes this for the claim it resembles.
 		ok = !isRegistered(string(name))
-		r.cursor.Value()
 	}
 	if !ok {
 		return errClaimType
@@ -204,28 +202,27 @@ func isRegistered(name string) bool {
 	return false
 }
 
-// text consumes a string that is not empty.
-func (r *reader) text() (string, bool) {
-	v := r.cursor.Value()
-	if v.Kind != strictjson.String || len(v.Raw) <= 2 {
+// text reads a string that is not empty.
+func (r *reader) text(v strictjson.Place) (string, bool) {
+	if v.Kind != strictjson.String || v.To-v.From <= 2 {
 		return "", false
 	}
-	if bytes.IndexByte(v.Raw, '\\') < 0 {
-		end := r.cursor.Offset()
-		return r.document[end-len(v.Raw)+1 : end-1], true
+	if v.Plain {
+		return r.document[v.From+1 : v.To-1], true
 	}
-	s, err := v.Text()
+	s, err := v.In(r.payload).Text()
 	return s, err == nil
 }
 
-// texts consumes an array of strings that are not empty and calls f for each. It
-// reports false if it is no array, an element is no string or empty, or f said so.
-func (r *reader) texts(f func(string) bool) bool {
-	if r.cursor.Kind() != strictjson.Array {
+// texts reads an array of strings that are not empty and calls f for each. It
+// reports false if v is no array, an element is no string or empty, or f said so.
+func (r *reader) texts(v strictjson.Place, f func(string) bool) bool {
+	if v.Kind != strictjson.Array {
 		return false
 	}
-	for more := r.cursor.Enter(); more; more = r.cursor.More() {
-		if s, ok := r.text(); !ok || !f(s) {
+	c := v.Cursor(r.payload)
+	for more := c.Enter(); more; more = c.More() {
+		if s, ok := r.text(c.Place()); !ok || !f(s) {
 			return false
 		}
 	}
@@ -234,20 +231,19 @@ func (r *reader) texts(f func(string) bool) bool {
 
 // at goes down the members of these names, which need not be there, and reads the
 // scopes or the roles at the last of them.
-func (r *reader) at(path []string, roles bool) bool {
+func (r *reader) at(v strictjson.Place, path []string, roles bool) bool {
 	switch {
 	case len(path) == 0 && roles:
-		return r.readRoles()
+		return r.readRoles(v)
 	case len(path) == 0:
-		return r.readScopes()
-	}
-	if r.cursor.Kind() != strictjson.Map {
+		return r.readScopes(v)
+	case v.Kind != strictjson.Map:
 		return false
 	}
-	for more := r.cursor.Enter(); more; more = r.cursor.More() {
-		if string(jws.MemberName(r.cursor.Name())) != path[0] {
-			r.cursor.Value()
-		} else if !r.at(path[1:], roles) {
+	c := v.Cursor(r.payload)
+	for more := c.Enter(); more; more = c.More() {
+		name, v := jws.MemberName(c.Name()), c.Place()
+		if string(name) == path[0] && !r.at(v, path[1:], roles) {
 			return false
 		}
 	}
@@ -255,23 +251,23 @@ func (r *reader) at(path []string, roles bool) bool {
 }
 
 // readAudience takes one string or an array of nothing but strings.
-func (r *reader) readAudience() bool {
+func (r *reader) readAudience(v strictjson.Place) bool {
 	r.hasAud = true
 	ours := func(s string) bool {
 		r.audience = r.audience || slices.Contains(r.v.Audience, s)
 		return true
 	}
-	if r.cursor.Kind() == strictjson.String {
-		s, ok := r.text()
+	if v.Kind == strictjson.String {
+		s, ok := r.text(v)
 		return ok && ours(s)
 	}
-	return r.texts(ours)
+	return r.texts(v, ours)
 }
 
 // readTexts reads an array of strings that are not empty.
-func (r *reader) readTexts(to *span) bool {
+func (r *reader) readTexts(v strictjson.Place, to *span) bool {
 	to.from = len(r.lists)
-	ok := r.texts(func(s string) bool {
+	ok := r.texts(v, func(s string) bool {
 		r.lists = append(r.lists, s)
 		return true
 	})
@@ -280,11 +276,11 @@ func (r *reader) readTexts(to *span) bool {
 }
 
 // readRoles reads an array of names, or one.
-func (r *reader) readRoles() bool {
-	if r.cursor.Kind() != strictjson.String {
-		return r.readTexts(&r.roles)
+func (r *reader) readRoles(v strictjson.Place) bool {
+	if v.Kind != strictjson.String {
+		return r.readTexts(v, &r.roles)
 	}
-	s, ok := r.text()
+	s, ok := r.text(v)
 	r.roles.from = len(r.lists)
 	r.lists = append(r.lists, s)
 	r.roles.to = len(r.lists)
@@ -293,15 +289,15 @@ func (r *reader) readRoles() bool {
 
 // readScopes reads names of RFC 6749 §3.3 out of a string, in which they are
 // separated by one space each, or an array. The empty string has none.
-func (r *reader) readScopes() bool {
-	if r.cursor.Kind() == strictjson.Array && r.v.ScopeClaim != "scope" {
-		ok := r.readTexts(&r.scopes)
+func (r *reader) readScopes(v strictjson.Place) bool {
+	if v.Kind == strictjson.Array && r.v.ScopeClaim != "scope" {
+		ok := r.readTexts(v, &r.scopes)
 		return ok && !slices.ContainsFunc(r.scopes.of(r.lists), func(s string) bool { return !grammar.IsScopeToken(s) })
 	}
-	if r.cursor.Kind() != strictjson.String {
+	if v.Kind != strictjson.String {
 		return false
 	}
-	joined, ok := r.text()
+	joined, ok := r.text(v)
 	if !ok { // a string that text does not take is the empty one
 		return true
 	}
@@ -318,17 +314,18 @@ func (r *reader) readScopes() bool {
 
 // readConfirmation reads "cnf" (RFC 7800 §3.1). A confirmation method that is not
 // known, or none, can't be checked, so such a token is refused.
-func (r *reader) readConfirmation() error {
-	if r.cursor.Kind() != strictjson.Map {
+func (r *reader) readConfirmation(v strictjson.Place) error {
+	if v.Kind != strictjson.Map {
 		return errBound
 	}
-	for more := r.cursor.Enter(); more; more = r.cursor.More() {
+	c := v.Cursor(r.payload)
+	for more := c.Enter(); more; more = c.More() {
 		var ok bool
-		switch string(jws.MemberName(r.cursor.Name())) {
+		switch name, v := jws.MemberName(c.Name()), c.Place(); string(name) {
 		case "jkt":
-			r.thumbprint, ok = r.text()
+			r.thumbprint, ok = r.text(v)
 		case "x5t#S256":
-			r.certificate, ok = r.text()
+			r.certificate, ok = r.text(v)
 		}
 		if !ok {
 			return errBound
@@ -344,16 +341,15 @@ func (r *reader) readConfirmation() error {
 // issuer is good for nothing but this choice: it is compared again after the
 // signature.
 func (a *Authenticator) route(payload []byte) (*verifier, error) {
-	cursor, err := strictjson.Read(payload, jws.ClaimLimits)
-	if err != nil || cursor.Kind() != strictjson.Map {
+	members, err := strictjson.ReadMembers(payload, jws.ClaimLimits)
+	if err != nil {
 		return nil, errClaims
 	}
-	for more := cursor.Enter(); more; more = cursor.More() {
-		name, value := jws.MemberName(cursor.Name()), cursor.Value()
-		if string(name) != "iss" {
+	for i := range members.Len() {
+		if string(members.Name(i)) != "iss" {
 			continue
 		}
-		if issuer, ok := jws.Text(value); ok {
+		if issuer, ok := jws.Text(members.Value(i)); ok {
 			if v := a.byIssuer[string(issuer)]; v != nil {
 				return v, nil
 			}

@@ -73,14 +73,14 @@ func (v *Verifier) read(text string) (proof, error) {
 }
 
 func (p *proof) readClaims(payload []byte) error {
-	c, err := strictjson.Read(payload, jws.ClaimLimits)
-	if err != nil || c.Kind() != strictjson.Map {
+	members, err := strictjson.ReadMembers(payload, jws.ClaimLimits)
+	if err != nil {
 		return errClaims
 	}
-	for more := c.Enter(); more; more = c.More() {
-		name, value := jws.MemberName(c.Name()), c.Value()
+	for i := range members.Len() {
+		value := members.Value(i)
 		ok := true
-		switch string(name) {
+		switch string(members.Name(i)) {
 		case "jti":
 			p.id, ok = jws.String(value)
 		case "htm":

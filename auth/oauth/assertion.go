@@ -48,14 +48,14 @@ func readAssertion(text string) (*assertion, error) {
 	}
 	a := &assertion{text: text}
 	var issuer string
-	cursor, err := strictjson.Read(j.Payload, jws.ClaimLimits)
-	if err != nil || cursor.Kind() != strictjson.Map {
+	members, err := strictjson.ReadMembers(j.Payload, jws.ClaimLimits)
+	if err != nil {
 		return nil, errors.New("malformed client assertion")
 	}
-	for more := cursor.Enter(); more; more = cursor.More() {
-		name, value := jws.MemberName(cursor.Name()), cursor.Value()
+	for i := range members.Len() {
+		value := members.Value(i)
 		ok := true
-		switch string(name) {
+		switch string(members.Name(i)) {
 		case "iss":
 			issuer, ok = jws.String(value)
 		case "sub":

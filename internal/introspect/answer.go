@@ -78,18 +78,15 @@ func healthOf(status int) health {
 // true or false and nothing that only looks like it. Of a token that is not active
 // nothing else is read, or kept.
 func readAnswer(body []byte) (Answer, error) {
-	cursor, err := strictjson.Read(body, jws.ClaimLimits)
+	members, err := strictjson.ReadMembers(body, jws.ClaimLimits)
 	if err != nil {
 		return Answer{}, fmt.Errorf("the answer is refused: %v", err)
 	}
-	if cursor.Kind() != strictjson.Map {
-		return Answer{}, errors.New("the answer is not a JSON object")
-	}
 	var a Answer
 	decided, dated := false, true
-	for more := cursor.Enter(); more; more = cursor.More() {
-		name, value := jws.MemberName(cursor.Name()), cursor.Value()
-		switch string(name) {
+	for i := range members.Len() {
+		value := members.Value(i)
+		switch string(members.Name(i)) {
 		case "active":
 			if value.Kind != strictjson.Bool {
 				return Answer{}, errors.New(`the "active" of the answer is not true or false`)

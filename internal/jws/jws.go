@@ -98,8 +98,9 @@ func (s *Scratch) Parse(token string) (Token, error) {
 	if len(token) > MaxBytes {
 		return Token{}, ErrSyntax
 	}
-	first, last := strings.IndexByte(token, '.'), strings.LastIndexByte(token, '.')
-	if first <= 0 || last == first || last == len(token)-1 || strings.IndexByte(token[first+1:last], '.') >= 0 {
+	first := strings.IndexByte(token, '.')
+	last := first + 1 + strings.IndexByte(token[first+1:], '.')
+	if first <= 0 || last <= first || last == len(token)-1 || strings.IndexByte(token[last+1:], '.') >= 0 {
 		return Token{}, ErrSyntax
 	}
 	// The decoder skips line breaks. It refuses all else that is not of the alphabet.
@@ -151,14 +152,14 @@ func (s *Scratch) decode(segment []byte) ([]byte, bool) {
 // token points at its own key (jku, x5u, x5c, x5t) are ignored (RFC 8725 §3.10),
 // like all that are not known (RFC 7515 §4).
 func (j *Token) readHeader() error {
-	c, err := strictjson.Read(j.Header, headerLimits)
-	if err != nil || c.Kind() != strictjson.Map {
+	members, err := strictjson.ReadMembers(j.Header, headerLimits)
+	if err != nil {
 		return ErrHeader
 	}
-	for more := c.Enter(); more; more = c.More() {
-		name, v := MemberName(c.Name()), c.Value()
+	for i := range members.Len() {
+		v := members.Value(i)
 		ok := true
-		switch string(name) {
+		switch string(members.Name(i)) {
 		case "alg":
 			j.Alg, ok = Text(v)
 		case "typ":

@@ -8,14 +8,16 @@
 // value, and documents that are deeper or have more values than [Limits]
 // allow. It uses no reflection and works on one byte slice.
 //
-// [Check] decides about a whole document, [Object] visits the members of one,
-// and a [Cursor] walks a checked document from front to back. A [Value] aliases
-// the document: it is good only as long as the bytes are not changed.
+// [Check] decides about a whole document, [ReadMembers] returns the members of one
+// that is an object, [Object] visits them, and a [Cursor] walks a checked document
+// from front to back. A [Value] aliases the document: it is good only as long as
+// the bytes are not changed.
 package strictjson
 
 import (
 	"bytes"
 	"encoding/binary"
+	"math"
 	"math/bits"
 	"unicode/utf8"
 )
@@ -32,7 +34,8 @@ type Limits struct {
 	// and their elements all counted: many small arrays take as much memory to
 	// decode as a long one. 0 means 50,000.
 	Values int
-	// Bytes is the greatest length of the document. 0 means 16 MiB.
+	// Bytes is the greatest length of the document. 0 means 16 MiB; 2 GiB is the
+	// most.
 	Bytes int
 	// FoldNames also refuses names of one object that differ only in case
 	// under Unicode simple case folding, which is what [strings.EqualFold]
@@ -50,7 +53,7 @@ func (l Limits) withDefaults() Limits {
 	l.Members = limit(l.Members, 10_000)
 	l.Items = limit(l.Items, 10_000)
 	l.Values = limit(l.Values, 50_000)
-	l.Bytes = limit(l.Bytes, 16<<20)
+	l.Bytes = min(limit(l.Bytes, 16<<20), math.MaxInt32)
 	return l
 }
 
@@ -74,7 +77,24 @@ func Check(data []byte, lim Limits) error {
 
 func check(data []byte, lim Limits) *Error {
 	c := checker{data: data, lim: lim.withDefaults()}
-	e := c.document()
+	return c.document(nil)
+}
+
+// A checker reads a document once. Its methods take the offset where they begin
+// and return the offset after what they read; an error gathers its path as the
+// calls return, so that a good document pays nothing for it.
+type checker struct {
+	data    []byte
+	lim     Limits
+	values  int
+	written int // how the last string is written
+	nameIndex
+}
+
+// document reads the document. If members is not nil, it gets those of the outermost
+// object.
+func (c *checker) document(members *memberList) *Error {
+	e := c.whole(members)
 	if e != nil {
 		e.Pointer = pointer(e.tokens)
 		e.tokens = nil
@@ -82,17 +102,7 @@ func check(data []byte, lim Limits) *Error {
 	return e
 }
 
-// A checker reads a document once. Its methods take the offset where they begin
-// and return the offset after what they read; an error gathers its path as the
-// calls return, so that a good document pays nothing for it.
-type checker struct {
-	data   []byte
-	lim    Limits
-	values int
-	nameIndex
-}
-
-func (c *checker) document() *Error {
+func (c *checker) whole(members *memberList) *Error {
 	switch {
 	case len(c.data) > c.lim.Bytes:
 		return fail(c.lim.Bytes, Size)
@@ -103,7 +113,7 @@ func (c *checker) document() *Error {
 	if i == len(c.data) {
 		return fail(i, Empty)
 	}
-	i, e := c.value(i, 0)
+	i, e := c.value(i, 0, members)
 	if e != nil {
 		return e
 	}
@@ -114,7 +124,7 @@ func (c *checker) document() *Error {
 }
 
 // value reads the value at i, with depth arrays and objects open around it.
-func (c *checker) value(i, depth int) (int, *Error) {
+func (c *checker) value(i, depth int, members *memberList) (int, *Error) {
 	if c.values++; c.values > c.lim.Values {
 		return i, fail(i, Count)
 	}
@@ -123,10 +133,9 @@ func (c *checker) value(i, depth int) (int, *Error) {
 	}
 	switch c.data[i] {
 	case '"':
-		i, _, e := c.text(i)
-		return i, e
+		return c.text(i)
 	case '{':
-		return c.object(i, depth)
+		return c.object(i, depth, members)
 	case '[':
 		return c.array(i, depth)
 	case 't':
@@ -141,7 +150,7 @@ func (c *checker) value(i, depth int) (int, *Error) {
 	return i, fail(i, Syntax)
 }
 
-func (c *checker) object(i, depth int) (int, *Error) {
+func (c *checker) object(i, depth int, list *memberList) (int, *Error) {
 	if depth >= c.lim.Depth {
 		return i, fail(i, Depth)
 	}
@@ -158,12 +167,13 @@ func (c *checker) object(i, depth int) (int, *Error) {
 			return i, fail(i, Syntax)
 		}
 		from := i
-		end, written, e := c.text(i)
+		end, e := c.text(i)
 		if e != nil {
 			return end, e
 		}
+		escaped := c.written&unescaped == 0
 		// A plain name can be compared with others as it stands.
-		plain := written&unescaped != 0 && (written&ascii != 0 || !c.lim.FoldNames)
+		plain := !escaped && (c.written&ascii != 0 || !c.lim.FoldNames)
 		if !c.add(&seen, c.data, from+1, end-1, plain, c.lim.FoldNames) {
 			return end, fail(from, Duplicate).in(c.data[from+1 : end-1])
 		}
@@ -171,9 +181,16 @@ func (c *checker) object(i, depth int) (int, *Error) {
 		if i >= len(c.data) || c.data[i] != ':' {
 			return i, fail(i, Syntax)
 		}
-		i, e = c.value(c.space(i+1), depth+1)
+		at := c.space(i + 1)
+		i, e = c.value(at, depth+1, nil)
 		if e != nil {
 			return i, e.in(c.data[from+1 : end-1])
+		}
+		if list != nil {
+			list.add(member{
+				name:  place(from, end, String, !escaped),
+				value: place(at, i, kindOf(c.data[at]), c.written&unescaped != 0),
+			})
 		}
 		i = c.space(i)
 		if i >= len(c.data) {
@@ -204,7 +221,7 @@ func (c *checker) array(i, depth int) (int, *Error) {
 			return i, fail(i, Count).at(items)
 		}
 		var e *Error
-		i, e = c.value(i, depth+1)
+		i, e = c.value(i, depth+1, nil)
 		if e != nil {
 			return i, e.at(items)
 		}
@@ -229,10 +246,11 @@ const (
 	unescaped             // no backslash
 )
 
-// text reads the string that begins at i with its quote.
-func (c *checker) text(i int) (end, written int, e *Error) {
+// text reads the string that begins at i with its quote, and notes how it is
+// written.
+func (c *checker) text(i int) (end int, e *Error) {
 	data := c.data
-	written = ascii | unescaped
+	c.written = ascii | unescaped
 	for i++; ; {
 		for i+8 <= len(data) {
 			m := special(binary.LittleEndian.Uint64(data[i:]))
@@ -243,27 +261,27 @@ func (c *checker) text(i int) (end, written int, e *Error) {
 			i += 8
 		}
 		if i >= len(data) {
-			return i, written, fail(i, Syntax)
+			return i, fail(i, Syntax)
 		}
 		switch b := data[i]; {
 		case b == '"':
-			return i + 1, written, nil
+			return i + 1, nil
 		case b == '\\':
-			written &^= unescaped
+			c.written &^= unescaped
 			n, reason := escape(data[i:])
 			if reason != 0 {
-				return i, written, fail(i, reason)
+				return i, fail(i, reason)
 			}
 			i += n
 		case b < 0x20:
-			return i, written, fail(i, Syntax)
+			return i, fail(i, Syntax)
 		case b < utf8.RuneSelf:
 			i++
 		default:
-			written &^= ascii
+			c.written &^= ascii
 			r, n := utf8.DecodeRune(data[i:])
 			if r == utf8.RuneError && n == 1 {
-				return i, written, fail(i, UTF8)
+				return i, fail(i, UTF8)
 			}
 			i += n
 		}

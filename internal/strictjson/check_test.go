@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -453,16 +454,30 @@ func FuzzCheck(f *testing.F) {
 		if v.Kind != strictjson.Map {
 			return
 		}
-		members := 0
-		err = strictjson.Object(data, strictjson.Limits{}, func(name string, v strictjson.Value) error {
-			members++
-			if _, ok := ours.(map[string]any)[name]; !ok {
-				t.Fatalf("visited a member %q which isn't there", name)
+		members, err := strictjson.ReadMembers(data, strictjson.Limits{})
+		if err != nil || members.Len() != len(ours.(map[string]any)) {
+			t.Fatalf("got %d members (%v), want %d", members.Len(), err, len(ours.(map[string]any)))
+		}
+		// The members are what a cursor finds.
+		if c, err = strictjson.Read(data, strictjson.Limits{}); err != nil {
+			t.Fatal(err)
+		}
+		i := 0
+		for more := c.Enter(); more; more = c.More() {
+			name := c.Name()
+			p := c.Place()
+			got := members.Place(i)
+			if p.Kind != strictjson.String {
+				p.Plain, got.Plain = false, false
 			}
-			return strictjson.Check(v.Raw, strictjson.Limits{})
-		})
-		if err != nil || members != len(ours.(map[string]any)) {
-			t.Fatalf("Object visited %d members (%v), want %d", members, err, len(ours.(map[string]any)))
+			if string(members.Name(i)) != name.String() || got != p {
+				t.Fatalf("member %d is %q at %+v, a cursor finds %q at %+v", i, members.Name(i), got, name.String(), p)
+			}
+			one, err := members.Value(i).Any()
+			if err != nil || !reflect.DeepEqual(one, ours.(map[string]any)[name.String()]) {
+				t.Fatalf("member %q is %v (%v) in a document that is %v", name.String(), one, err, ours)
+			}
+			i++
 		}
 	})
 }

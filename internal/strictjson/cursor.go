@@ -5,16 +5,12 @@ package strictjson
 // document that is refused. An error of visit ends the walk and is returned as
 // it is; Object's own errors are of type [*Error].
 func Object(data []byte, lim Limits, visit func(name string, v Value) error) error {
-	c, err := Read(data, lim)
+	members, err := ReadMembers(data, lim)
 	if err != nil {
 		return err
 	}
-	if c.Kind() != Map {
-		return fail(c.pos, NotObject)
-	}
-	for more := c.Enter(); more; more = c.More() {
-		name := c.Name()
-		if err := visit(name.String(), c.Value()); err != nil {
+	for i := range members.Len() {
+		if err := visit(string(members.Name(i)), members.Value(i)); err != nil {
 			return err
 		}
 	}
@@ -49,7 +45,12 @@ func (c *Cursor) Kind() Kind {
 	if c.pos >= len(c.data) {
 		return 0
 	}
-	switch c.data[c.pos] {
+	return kindOf(c.data[c.pos])
+}
+
+// kindOf returns the kind of the value that begins with b.
+func kindOf(b byte) Kind {
+	switch b {
 	case '{':
 		return Map
 	case '[':
@@ -63,10 +64,6 @@ func (c *Cursor) Kind() Kind {
 	}
 	return Number
 }
-
-// Offset returns where in the document the cursor is. After [Cursor.Value] that is
-// where the value ends.
-func (c *Cursor) Offset() int { return c.pos }
 
 // Enter goes into the array or object at the cursor and reports whether it has
 // an element. An empty one is consumed.
@@ -116,11 +113,16 @@ func (c *Cursor) Name() Name {
 }
 
 // Value consumes the value at the cursor, with all that is in it.
-func (c *Cursor) Value() Value {
-	k, from := c.Kind(), c.pos
+func (c *Cursor) Value() Value { return c.Place().In(c.data) }
+
+// Place consumes the value at the cursor, as Value does, and returns where it stands.
+func (c *Cursor) Place() Place {
+	k, from, plain := c.Kind(), c.pos, false
 	switch k {
 	case String:
-		c.pos, _ = stringEnd(c.data, c.pos)
+		var escaped bool
+		c.pos, escaped = stringEnd(c.data, c.pos)
+		plain = !escaped
 	case Map, Array:
 		c.skip()
 	default:
@@ -132,7 +134,7 @@ func (c *Cursor) Value() Value {
 			c.pos++
 		}
 	}
-	return Value{Kind: k, Raw: c.data[from:c.pos:c.pos]}
+	return place(from, c.pos, k, plain)
 }
 
 // skip consumes the array or object at the cursor.

@@ -20,7 +20,7 @@ const (
 	Map // a JSON object; the name Object is taken by the function
 )
 
-// A Value is one value of a checked document. Values come from [Object],
+// A Value is one value of a checked document. Values come from [Members], [Object],
 // [Value.Elements] and [Cursor] only.
 type Value struct {
 	Kind Kind

@@ -35,6 +35,25 @@ func TestObject(t *testing.T) {
 	}
 }
 
+// Members beyond those that need no allocation are members like the others.
+func TestManyMembers(t *testing.T) {
+	for _, n := range []int{0, 1, 15, 16, 17, 100} {
+		var doc strings.Builder
+		for i := range n {
+			fmt.Fprintf(&doc, `,"\u0061%d" : [%d,"\\"]`, i, i)
+		}
+		members, err := strictjson.ReadMembers([]byte("{"+strings.TrimPrefix(doc.String(), ",")+"}"), strictjson.Limits{})
+		if err != nil || members.Len() != n {
+			t.Fatalf("%d members: got %d, %v", n, members.Len(), err)
+		}
+		for i := range n {
+			if name, v := string(members.Name(i)), members.Value(i); name != fmt.Sprint("a", i) || string(v.Raw) != fmt.Sprintf(`[%d,"\\"]`, i) || v.Kind != strictjson.Array {
+				t.Errorf("member %d of %d: %q, %+v", i, n, name, v)
+			}
+		}
+	}
+}
+
 func TestObjectRefuses(t *testing.T) {
 	tests := []struct {
 		name, doc string
@@ -55,6 +74,10 @@ func TestObjectRefuses(t *testing.T) {
 			})
 			if got := reason(t, err); got != tt.want {
 				t.Errorf("got %v, want %v", got, tt.want)
+			}
+			members, err := strictjson.ReadMembers([]byte(tt.doc), strictjson.Limits{})
+			if got := reason(t, err); got != tt.want || members.Len() != 0 {
+				t.Errorf("got %d members and %v, want none and %v", members.Len(), got, tt.want)
 			}
 		})
 	}
