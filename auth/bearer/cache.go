@@ -19,8 +19,9 @@ const (
 
 	// ways is how many entries a set has: the places where one token can be.
 	ways = 8
-	// entryOverhead is what an entry takes beside its texts, in bytes, roughly:
-	// it is what CacheConfig.MaxBytes counts.
+	// entryOverhead is what an entry takes beside its texts, in bytes, roughly. The
+	// texts are the token and its claims, which are at most three quarters as long.
+	// CacheConfig.MaxBytes counts both.
 	entryOverhead = 768
 )
 
@@ -137,7 +138,7 @@ func (c *cache) add(t *verified, token string, hash uint64) {
 		return
 	}
 	t.token = strings.Clone(token) // not the whole request's header
-	e := &entry{verified: t, hash: hash, cost: int64(len(token)+t.size) + entryOverhead}
+	e := &entry{verified: t, hash: hash, cost: int64(len(token))*7/4 + entryOverhead}
 	if e.cost > c.maxBytes/ways {
 		return
 	}

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/sallyport/sallyport/auth"
 	"github.com/sallyport/sallyport/internal/grammar"
@@ -89,7 +90,7 @@ func (r *reader) check(now time.Time) error {
 // verified returns what was read.
 func (r *reader) verified(now time.Time) *verified {
 	v, t := r.v, r.out
-	t.by, t.size, t.verified = v, len(r.document), now
+	t.by, t.verified = v, now
 	t.id, t.session, t.issued = r.id, r.session, r.issued
 	t.thumbprint, t.certificate = r.thumbprint, r.certificate
 	t.good = r.notUntil.Add(-v.Leeway)
@@ -99,9 +100,6 @@ func (r *reader) verified(now time.Time) *verified {
 	i.Claims = auth.NewClaims(r.document)
 	if issued := r.issued.Add(-v.Leeway); issued.After(t.good) {
 		t.good = issued
-	}
-	if !r.expires.IsZero() {
-		t.ends = r.expires.Add(v.Leeway)
 	}
 	i.Scopes, i.Roles, i.AMR = r.scopes.of(r.lists), r.roles.of(r.lists), r.amr.of(r.lists)
 	return t
@@ -116,8 +114,8 @@ func (s span) of(lists []string) []string {
 
 // read reads the claims and their types (RFC 7519 §4.1, RFC 9068 §2.2).
 func (r *reader) read(payload []byte) error {
-	members, err := strictjson.ReadMembers(payload, jws.ClaimLimits)
-	if err != nil {
+	var members strictjson.Members
+	if err := members.Read(payload, jws.ClaimLimits); err != nil {
 		return errClaims
 	}
 	r.out = new(verified)
@@ -177,25 +175,21 @@ func (r *reader) claim(name []byte, v strictjson.Place) error {
 	return nil
 }
 
+var registered = [...]string{
+	"iss", "sub", "aud", "exp", "nbf", "iat", "auth_time", "jti", "sid", "client_id", "acr", "amr", "cnf",
+}
+
 // isRegistered reports whether name is, in any case, a claim that has a meaning
 // of its own.
 func isRegistered(name string) bool {
-	// The names have up to 9 letters. Folding as Unicode does it, in which "ſub"
-	// equals "sub", makes one at most three times as long.
-	if len(name) < 3 || len(name) > 27 {
-		return false
+	ascii := true
+	for i := range len(name) {
+		ascii = ascii && name[i] < utf8.RuneSelf
 	}
-	switch name[0] | 0x20 {
-	case 'i', 's', 'a', 'e', 'n', 'j', 'c':
-	default:
-		if name[0] < 0x80 {
-			return false
-		}
-	}
-	for _, one := range [...]string{
-		"iss", "sub", "aud", "exp", "nbf", "iat", "auth_time", "jti", "sid", "client_id", "acr", "amr", "cnf",
-	} {
-		if len(name) >= len(one) && strings.EqualFold(name, one) {
+	for _, one := range registered {
+		// Only a letter beyond ASCII that folds to one of ASCII makes a name longer:
+		// "ſub" equals "sub".
+		if (len(name) == len(one) || !ascii) && strings.EqualFold(name, one) {
 			return true
 		}
 	}
@@ -341,8 +335,8 @@ func (r *reader) readConfirmation(v strictjson.Place) error {
 // issuer is good for nothing but this choice: it is compared again after the
 // signature.
 func (a *Authenticator) route(payload []byte) (*verifier, error) {
-	members, err := strictjson.ReadMembers(payload, jws.ClaimLimits)
-	if err != nil {
+	var members strictjson.Members
+	if err := members.Read(payload, jws.ClaimLimits); err != nil {
 		return nil, errClaims
 	}
 	for i := range members.Len() {

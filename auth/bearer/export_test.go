@@ -31,7 +31,7 @@ func OpenJWS(ctx context.Context, keys jwk.Set, token string) ([]byte, error) {
 	if err := v.setAlgorithms(); err != nil {
 		return nil, err
 	}
-	if _, _, err := v.checkSignature(ctx, &j); err != nil {
+	if _, err := v.checkSignature(ctx, &j); err != nil {
 		return nil, err
 	}
 	return bytes.Clone(j.Payload), nil

@@ -23,13 +23,10 @@ type verified struct {
 
 	// What a later request with the same token is decided by.
 	token    string // the token itself, where it is kept
-	size     int    // of the claims, in bytes
 	verified time.Time
 	good     time.Time // not before this: the later of nbf and iat, less the leeway
-	ends     time.Time // exp and the leeway; zero if the token doesn't say
 	key      jwk.Key
 	keyID    string
-	alg      string
 
 	// The confirmation methods of "cnf" (RFC 7800): the client must prove each.
 	thumbprint  string // of a DPoP key, "jkt" (RFC 9449 §6.1)
@@ -127,14 +124,14 @@ var errReverify = errors.New("bearer: verify again")
 // still decides about a token that was good when it was verified.
 func (t *verified) still(ctx context.Context, now time.Time) error {
 	switch age := now.Sub(t.verified); {
-	case !t.ends.After(now):
+	case !t.identity.Expires.Add(t.by.Leeway).After(now):
 		return errExpired
 	case t.good.After(now):
 		return errNotYet
 	case age >= t.by.Cache.MaxAge || age < 0:
 		return errReverify
 	}
-	key, err := t.by.Keys.Lookup(ctx, t.keyID, t.alg)
+	key, err := t.by.Keys.Lookup(ctx, t.keyID, t.key.Algorithm())
 	switch {
 	case errors.Is(err, jwk.ErrUnknownKey):
 		return errKey
@@ -176,7 +173,7 @@ func (a *Authenticator) verify(ctx context.Context, token string, now time.Time)
 	if err := v.checkType(&j); err != nil {
 		return nil, err
 	}
-	alg, key, err := v.checkSignature(ctx, &j)
+	key, err := v.checkSignature(ctx, &j)
 	if err != nil {
 		return nil, err
 	}
@@ -188,29 +185,29 @@ func (a *Authenticator) verify(ctx context.Context, token string, now time.Time)
 		return nil, err
 	}
 	// The key must be found again as it was found now, if need be by its algorithm.
-	t.alg, t.key, t.keyID = alg, key, j.KeyID
+	t.key, t.keyID = key, j.KeyID
 	return t, nil
 }
 
 // checkSignature checks the signature with the one key that the token names. The
 // key's algorithm decides, and the token's must be the same (RFC 8725 §3.1).
-func (v *verifier) checkSignature(ctx context.Context, j *jws.Token) (string, jwk.Key, error) {
+func (v *verifier) checkSignature(ctx context.Context, j *jws.Token) (jwk.Key, error) {
 	alg, ok := v.algorithms[string(j.Alg)]
 	if !ok {
-		return "", jwk.Key{}, errAlgorithm
+		return jwk.Key{}, errAlgorithm
 	}
 	key, err := v.Keys.Lookup(ctx, j.KeyID, alg)
 	switch {
 	case errors.Is(err, jwk.ErrUnknownKey):
-		return "", jwk.Key{}, errKey
+		return jwk.Key{}, errKey
 	case err != nil:
-		return "", jwk.Key{}, undecided("the key set can't tell", err)
+		return jwk.Key{}, undecided("the key set can't tell", err)
 	case key.Algorithm() != alg:
-		return "", jwk.Key{}, errKey
+		return jwk.Key{}, errKey
 	case key.Verify(j.Signed, j.Signature) != nil:
-		return "", jwk.Key{}, errSignature
+		return jwk.Key{}, errSignature
 	}
-	return alg, key, nil
+	return key, nil
 }
 
 // checkType compares the token's type (RFC 8725 §3.11).

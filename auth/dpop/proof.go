@@ -73,8 +73,8 @@ func (v *Verifier) read(text string) (proof, error) {
 }
 
 func (p *proof) readClaims(payload []byte) error {
-	members, err := strictjson.ReadMembers(payload, jws.ClaimLimits)
-	if err != nil {
+	var members strictjson.Members
+	if err := members.Read(payload, jws.ClaimLimits); err != nil {
 		return errClaims
 	}
 	for i := range members.Len() {

@@ -48,8 +48,8 @@ func readAssertion(text string) (*assertion, error) {
 	}
 	a := &assertion{text: text}
 	var issuer string
-	members, err := strictjson.ReadMembers(j.Payload, jws.ClaimLimits)
-	if err != nil {
+	var members strictjson.Members
+	if err := members.Read(j.Payload, jws.ClaimLimits); err != nil {
 		return nil, errors.New("malformed client assertion")
 	}
 	for i := range members.Len() {

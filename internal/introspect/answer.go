@@ -78,8 +78,8 @@ func healthOf(status int) health {
 // true or false and nothing that only looks like it. Of a token that is not active
 // nothing else is read, or kept.
 func readAnswer(body []byte) (Answer, error) {
-	members, err := strictjson.ReadMembers(body, jws.ClaimLimits)
-	if err != nil {
+	var members strictjson.Members
+	if err := members.Read(body, jws.ClaimLimits); err != nil {
 		return Answer{}, fmt.Errorf("the answer is refused: %v", err)
 	}
 	var a Answer

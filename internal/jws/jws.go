@@ -152,8 +152,8 @@ func (s *Scratch) decode(segment []byte) ([]byte, bool) {
 // token points at its own key (jku, x5u, x5c, x5t) are ignored (RFC 8725 §3.10),
 // like all that are not known (RFC 7515 §4).
 func (j *Token) readHeader() error {
-	members, err := strictjson.ReadMembers(j.Header, headerLimits)
-	if err != nil {
+	var members strictjson.Members
+	if err := members.Read(j.Header, headerLimits); err != nil {
 		return ErrHeader
 	}
 	for i := range members.Len() {

@@ -8,7 +8,7 @@
 // value, and documents that are deeper or have more values than [Limits]
 // allow. It uses no reflection and works on one byte slice.
 //
-// [Check] decides about a whole document, [ReadMembers] returns the members of one
+// [Check] decides about a whole document, [Members.Read] finds the members of one
 // that is an object, [Object] visits them, and a [Cursor] walks a checked document
 // from front to back. A [Value] aliases the document: it is good only as long as
 // the bytes are not changed.

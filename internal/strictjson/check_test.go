@@ -454,7 +454,8 @@ func FuzzCheck(f *testing.F) {
 		if v.Kind != strictjson.Map {
 			return
 		}
-		members, err := strictjson.ReadMembers(data, strictjson.Limits{})
+		var members strictjson.Members
+		err = members.Read(data, strictjson.Limits{})
 		if err != nil || members.Len() != len(ours.(map[string]any)) {
 			t.Fatalf("got %d members (%v), want %d", members.Len(), err, len(ours.(map[string]any)))
 		}

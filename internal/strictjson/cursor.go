@@ -5,8 +5,8 @@ package strictjson
 // document that is refused. An error of visit ends the walk and is returned as
 // it is; Object's own errors are of type [*Error].
 func Object(data []byte, lim Limits, visit func(name string, v Value) error) error {
-	members, err := ReadMembers(data, lim)
-	if err != nil {
+	var members Members
+	if err := members.Read(data, lim); err != nil {
 		return err
 	}
 	for i := range members.Len() {

@@ -1,24 +1,29 @@
 package strictjson
 
-// Members are the members of one object, in order. They alias the document.
+// Members are the members of one object, in order. They alias the document. The zero
+// Members is an object without any.
 type Members struct {
 	data []byte
 	list memberList
 }
 
-// ReadMembers checks data as [Check] does, and that it is one object, and returns
-// its members. It reads the document once. The error is an [*Error], and there are no
-// members beside it. Nothing is allocated for the first 16 members.
-func ReadMembers(data []byte, lim Limits) (m Members, err error) {
+// Read checks data as [Check] does, and that it is one object, and makes m its members.
+// It reads the document once. The error is an [*Error], and m has no members then.
+// Nothing is allocated for the first 16 members.
+func (m *Members) Read(data []byte, lim Limits) error {
+	m.data, m.list.n, m.list.more = data, 0, m.list.more[:0]
 	c := checker{data: data, lim: lim.withDefaults()}
-	if e := c.document(&m.list); e != nil {
-		return Members{}, e
+	e := c.document(&m.list)
+	if e == nil {
+		if i := skipSpace(data, 0); data[i] != '{' {
+			e = fail(i, NotObject)
+		}
 	}
-	if i := skipSpace(data, 0); data[i] != '{' {
-		return Members{}, fail(i, NotObject)
+	if e != nil {
+		m.list.n = 0
+		return e
 	}
-	m.data = data
-	return m, nil
+	return nil
 }
 
 // Len returns how many members there are. The methods below take a member's number,

@@ -42,7 +42,8 @@ func TestManyMembers(t *testing.T) {
 		for i := range n {
 			fmt.Fprintf(&doc, `,"\u0061%d" : [%d,"\\"]`, i, i)
 		}
-		members, err := strictjson.ReadMembers([]byte("{"+strings.TrimPrefix(doc.String(), ",")+"}"), strictjson.Limits{})
+		var members strictjson.Members
+		err := members.Read([]byte("{"+strings.TrimPrefix(doc.String(), ",")+"}"), strictjson.Limits{})
 		if err != nil || members.Len() != n {
 			t.Fatalf("%d members: got %d, %v", n, members.Len(), err)
 		}
@@ -75,7 +76,8 @@ func TestObjectRefuses(t *testing.T) {
 			if got := reason(t, err); got != tt.want {
 				t.Errorf("got %v, want %v", got, tt.want)
 			}
-			members, err := strictjson.ReadMembers([]byte(tt.doc), strictjson.Limits{})
+			var members strictjson.Members
+			err = members.Read([]byte(tt.doc), strictjson.Limits{})
 			if got := reason(t, err); got != tt.want || members.Len() != 0 {
 				t.Errorf("got %d members and %v, want none and %v", members.Len(), got, tt.want)
 			}
