@@ -215,6 +215,15 @@ func (a *Authenticator) Authenticate(r *http.Request) (*auth.Identity, error) {
 	if err != nil {
 		return nil, err
 	}
+	now, addr := time.Now(), scope.ClientAddr(r) // for each, so that no refusal takes longer
+	if rec := a.known.get(plain, now); rec != nil {
+		// What was found good a moment ago, and noted as used, is asked again for all
+		// that depends on the request and the time.
+		if err := rec.usable(addr, now); err != nil {
+			return nil, err
+		}
+		return rec.identity(), nil
+	}
 	k, err := parse(plain)
 	if err != nil {
 		return nil, err
@@ -222,29 +231,21 @@ func (a *Authenticator) Authenticate(r *http.Request) (*auth.Identity, error) {
 	if a.environment != "" && k.environment != a.environment {
 		return nil, errEnvironment
 	}
-	now, addr := time.Now(), scope.ClientAddr(r) // for each, so that no refusal takes longer
-	if rec := a.known.get(k, now); rec != nil {
-		// What was found good a moment ago is asked again for all that depends on
-		// the request and the time.
-		if err := rec.usable(addr, now); err != nil {
-			return nil, err
-		}
-		return a.admit(k, rec, now), nil
-	}
 	before := a.known.changes()
 	var rec Record
 	if err := a.verify(r, k, &rec, addr, now); err != nil {
 		return nil, err
 	}
 	a.known.add(k, &rec, now, before)
-	return a.admit(k, &rec, now), nil
+	a.usage.note(rec.ID, now)
+	return rec.identity(), nil
 }
 
-// admit returns the identity of a key that is good.
-func (a *Authenticator) admit(k key, rec *Record, now time.Time) *auth.Identity {
-	a.usage.note(k.id, now)
-	id := &auth.Identity{Subject: rec.Subject, Scheme: scheme, ClientID: k.id, Expires: rec.ends()}
-	id.Scopes, id.Roles = clonePair(rec.Scopes, rec.Roles)
+// identity returns that of the bearer of a key that is good. It shares nothing with r,
+// nor with the text of the key.
+func (r *Record) identity() *auth.Identity {
+	id := &auth.Identity{Subject: r.Subject, Scheme: scheme, ClientID: r.ID, Expires: r.ends()}
+	id.Scopes, id.Roles = clonePair(r.Scopes, r.Roles)
 	return id
 }
 

@@ -23,9 +23,10 @@ type cache struct {
 
 // A cached record never changes.
 type cached struct {
-	digest [sha256.Size]byte // of the whole key
-	record Record
-	until  time.Time
+	digest   [sha256.Size]byte
+	checksum [checksumLen]byte
+	record   Record
+	until    time.Time
 }
 
 // newCache returns a cache, or nil, which is empty, if there is nothing to keep.
@@ -36,17 +37,22 @@ func newCache(period time.Duration) *cache {
 	return &cache{period: period, m: recent.New[string, *cached](period, maxCached)}
 }
 
-// get returns the record of k if k was good a moment ago.
-func (c *cache) get(k key, now time.Time) *Record {
+// get returns the record of a key, as it was sent, if it was good a moment ago. Its form
+// need not be looked at then: it is the same text.
+func (c *cache) get(plain string, now time.Time) *Record {
 	if c == nil {
 		return nil
 	}
-	e, ok := c.m.Get(k.id, now)
+	id, text, checksum, ok := split(plain)
+	if !ok {
+		return nil
+	}
+	e, ok := c.m.Get(id, now)
 	if !ok || !now.Before(e.until) {
 		return nil
 	}
-	digest := k.digest()
-	if subtle.ConstantTimeCompare(digest[:], e.digest[:]) != 1 {
+	sum := digest(text)
+	if subtle.ConstantTimeCompare(sum[:], e.digest[:]) != 1 || checksum != string(e.checksum[:]) {
 		return nil // the store and the Lockout see it
 	}
 	return &e.record
@@ -67,7 +73,7 @@ func (c *cache) add(k key, rec *Record, now time.Time, before uint64) {
 	if c == nil {
 		return
 	}
-	c.m.Put(k.id, &cached{k.digest(), *rec, now.Add(c.period)}, now)
+	c.m.Put(rec.ID, &cached{digest(k.text), k.checksum(), *rec, now.Add(c.period)}, now)
 	if c.changes() != before { // after Put, so that a drop from now on finds it
 		c.m.Delete(k.id)
 	}

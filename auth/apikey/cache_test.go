@@ -215,6 +215,16 @@ func TestCacheKnowsTheWholeKey(t *testing.T) {
 		if _, err := keys.Authenticate(request(rechecked("xk" + plain[2:]))); !errors.Is(err, auth.ErrInvalid) {
 			t.Errorf("another prefix: got %v, want ErrInvalid", err)
 		}
+		// The form of a known key is not looked at again, so it must be the same text.
+		spellings := []string{plain[1:], plain[:len(plain)-1], plain + "0", "s" + plain, plain + " ", strings.ToUpper(plain), "sk_live" + plain[2:]}
+		for i := range len(plain) {
+			spellings = append(spellings, changed(plain, i), plain[:i]+plain[i+1:], plain[:i]+"\x00"+plain[i+1:])
+		}
+		for _, one := range spellings {
+			if _, err := keys.Authenticate(request(one)); one != plain && !errors.Is(err, auth.ErrInvalid) {
+				t.Errorf("%q for %q: got %v, want ErrInvalid", one, plain, err)
+			}
+		}
 		down = true
 		if _, err := keys.Authenticate(request(forge(t, plain, other))); err == nil || errors.Is(err, auth.ErrInvalid) {
 			t.Errorf("another secret while the store is down: got %v, want that it can't be told", err)

@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash"
 	"hash/crc32"
 	"net/netip"
 	"slices"
@@ -153,24 +152,15 @@ type key struct {
 	text        string // all but the checksum, which says nothing more
 }
 
-// A digester is what the sums of a key need. It is used again, since the hash would
-// otherwise be made, and the text copied to the heap, for each request.
-type digester struct {
-	hash.Hash
-	text [maxPart + 1 + maxPart + 1 + idLen + 1 + secretLen]byte
-	sum  [sha256.Size]byte
-}
+// maxText is the length of the longest key, without its checksum.
+const maxText = maxPart + 1 + maxPart + 1 + idLen + 1 + secretLen
 
-var digesters = sync.Pool{New: func() any { return &digester{Hash: sha256.New()} }}
-
-func (k key) digest() [sha256.Size]byte {
-	d := digesters.Get().(*digester) //nolint:forcetypeassert // New makes no other
-	defer digesters.Put(d)
-	d.Reset()
-	text := append(d.text[:0], k.text...)
-	_, _ = d.Write(text) // never fails
-	clear(text)
-	return [sha256.Size]byte(d.Sum(d.sum[:0]))
+// digest returns what a hash is made of, text being a key without its checksum.
+func digest(text string) [sha256.Size]byte {
+	var buf [maxText]byte
+	b := append(buf[:0], text...)
+	defer clear(b)
+	return sha256.Sum256(b)
 }
 
 var (
@@ -181,19 +171,18 @@ var (
 
 // parse reads a key. It takes exactly what String writes.
 func parse(plain string) (key, error) {
-	n := len(plain) - fixedLen
-	if n < minPart || n > maxPart+1+maxPart {
+	id, text, checksum, ok := split(plain)
+	if !ok {
 		return key{}, errMalformed
 	}
-	prefix, rest := plain[:n], plain[n:]
+	prefix, rest := plain[:len(plain)-fixedLen], plain[len(plain)-fixedLen:]
 	prefix, environment, hasEnvironment := strings.Cut(prefix, "_")
-	id, secret := rest[1:1+idLen], rest[1+idLen+1:][:secretLen]
-	if rest[0] != '_' || rest[1+idLen] != '_' || !validPart(prefix) ||
-		hasEnvironment && !validPart(environment) || !inAlphabet(id) || !inAlphabet(secret) {
+	if rest[0] != '_' || rest[1+idLen] != '_' || !validPart(prefix) || hasEnvironment && !validPart(environment) ||
+		!inAlphabet(id) || !inAlphabet(rest[1+idLen+1:][:secretLen]) {
 		return key{}, errMalformed
 	}
-	k := key{id: id, environment: environment, text: plain[:len(plain)-checksumLen]}
-	if sum := k.checksum(); string(sum[:]) != plain[len(plain)-checksumLen:] {
+	k := key{id: id, environment: environment, text: text}
+	if sum := k.checksum(); string(sum[:]) != checksum {
 		return key{}, errChecksum
 	}
 	return k, nil
@@ -207,15 +196,30 @@ func (k key) String() string {
 
 // checksum returns the CRC-32 of the text in seven characters.
 func (k key) checksum() (c [checksumLen]byte) {
-	d := digesters.Get().(*digester) //nolint:forcetypeassert // New makes no other
-	defer digesters.Put(d)
-	text := append(d.text[:0], k.text...)
-	sum := crc32.ChecksumIEEE(text)
-	clear(text)
+	buf := buffers.Get().(*[maxText]byte) //nolint:forcetypeassert // New makes no other
+	defer buffers.Put(buf)
+	b := append(buf[:0], k.text...)
+	sum := crc32.ChecksumIEEE(b)
+	clear(b)
 	for i := range c {
 		c[checksumLen-1-i] = alphabet[sum>>(5*i)&31]
 	}
 	return c
+}
+
+// buffers are for texts whose checksum is made, which would be copied to the heap for
+// each request otherwise.
+var buffers = sync.Pool{New: func() any { return new([maxText]byte) }}
+
+// split returns the id and the checksum of a key where they stand in one of the right
+// form, and all before the checksum. It looks at the length alone.
+func split(plain string) (id, text, checksum string, ok bool) {
+	n := len(plain) - fixedLen
+	if n < minPart || n > maxPart+1+maxPart {
+		return "", "", "", false
+	}
+	end := len(plain) - checksumLen
+	return plain[n+1:][:idLen], plain[:end], plain[end:], true
 }
 
 // checkPepper returns an error that names the field for what is neither a pepper nor
@@ -233,7 +237,7 @@ func checkPepper(field string, p Pepper) error {
 // hash returns what is stored of k, under the pepper if that has an ID.
 func (k key) hash(p Pepper) string {
 	if p.ID == "" {
-		digest := k.digest()
+		digest := digest(k.text)
 		return plainTag + hex.EncodeToString(digest[:])
 	}
 	digest := p.Sum([]byte(k.text))
@@ -245,7 +249,7 @@ func (k key) hash(p Pepper) string {
 // was made under a pepper that is not.
 func (k key) matches(hash string, peppers []Pepper) (bool, error) {
 	want, id, err := readHash(hash)
-	digest := k.digest()
+	digest := digest(k.text)
 	if id != "" && err == nil {
 		p := pepper.Find(peppers, id)
 		if p == nil {
