@@ -3,9 +3,13 @@ package sallyport_test
 import (
 	"encoding/json"
 	"io"
+	"io/fs"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"os/exec"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -169,6 +173,58 @@ func TestImportsRunOneWay(t *testing.T) {
 			}
 		}
 	}
+}
+
+// A login that nothing limits, and which is copied from here, is guessed at: wherever the
+// examples and the documents check passwords, failed logins are counted.
+func TestGO_2026_4821_EveryLoginHasALockout(t *testing.T) {
+	found := 0
+	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && (path == "internal" || d.Name() == "node_modules" || len(d.Name()) > 1 && d.Name()[0] == '.'):
+			return filepath.SkipDir
+		case filepath.Ext(path) != ".md" && (filepath.Ext(path) != ".go" || !isRecipe(path)):
+			return nil
+		}
+		text, err := os.ReadFile(path) //nolint:gosec // of this project
+		if err != nil {
+			return err
+		}
+		for _, login := range loginConfig.FindAllString(string(text), -1) {
+			found++
+			if !strings.Contains(login, "Lockout") {
+				t.Errorf("%s: a login without a Lockout:\n%s", path, login)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if found < 9 {
+		t.Errorf("%d logins found: the pattern misses some", found)
+	}
+	for text, want := range map[string]string{
+		"basic.New(basic.Config{Users: u, Passwords: p})":                                 "basic.Config{Users: u, Passwords: p}",
+		"oauth.Config{\n\tPasswords: p,\n\tClients: x{},\n\tGrants: []oauth.Grant{a},\n}": "oauth.Config{\n\tPasswords: p,\n\tClients: x{},\n\tGrants: []oauth.Grant{a},\n}",
+		"oauth.Config{Clients: x{}}":                                                      "",
+	} {
+		if got := loginConfig.FindString(text); got != want {
+			t.Errorf("in %q: found %q", text, got)
+		}
+	}
+}
+
+// loginConfig is a configuration that has Passwords; what stands in it has at most one
+// level of braces.
+var loginConfig = regexp.MustCompile(`\b(?:basic|oauth)\.Config\{(?:[^{}]|\{[^{}]*\})*\bPasswords\b(?:[^{}]|\{[^{}]*\})*\}`)
+
+// isRecipe reports whether users are meant to copy from a file of Go: examples, and
+// those of the documentation, but no tests.
+func isRecipe(path string) bool {
+	return !strings.HasSuffix(path, "_test.go") || strings.HasPrefix(filepath.Base(path), "example")
 }
 
 func BenchmarkStack(b *testing.B) {

@@ -275,6 +275,43 @@ func TestASVS_6_3_1_SprayingFromManyAddresses(t *testing.T) {
 	})
 }
 
+// OWASP ASVS 5.0, 6.1.1: a lockout is no weapon against an account. For a day somebody
+// guesses at one from 1,000 networks, and the owner gets in by every door from those that
+// the account has been used from.
+func TestASVS_6_1_1_NoMaliciousLockout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newService(t, newLockout(t, ratelimit.LockoutConfig{}))
+		homes := []string{home, "2001:db8:1::1", "192.0.3.1"}
+		for _, one := range homes {
+			if w := s.basic("ada", right, one); w.Code != 204 {
+				t.Fatalf("the owner gets %d at first", w.Code)
+			}
+		}
+		for hour := range 24 {
+			for i := range 1000 {
+				s.basic("ada", "guess "+strconv.Itoa(i), sprayed(i))
+				time.Sleep(3 * time.Second)
+			}
+			if w := s.basic("ada", right, "198.51.100.9"); w.Code == 204 {
+				t.Errorf("after %d hours the account is not locked for strangers", hour)
+			}
+			for _, one := range homes {
+				if w := s.basic("ada", right, one); w.Code != 204 {
+					t.Errorf("after %d hours Basic gives the owner %d from %s, want 204", hour, w.Code, one)
+				}
+				if w := s.token("ada", right, one); w.Code != 200 {
+					t.Errorf("after %d hours the token endpoint gives the owner %d from %s, want 200", hour, w.Code, one)
+				}
+				// Nor does it cost the owner, who may mistype meanwhile.
+				if w := s.basic("ada", "a slip", one); w.Code != 401 {
+					t.Errorf("after %d hours a slip of the owner gets %d from %s, want 401", hour, w.Code, one)
+				}
+			}
+			time.Sleep(10 * time.Minute)
+		}
+	})
+}
+
 // Basic, the token endpoint and API keys share the memory: what fails at one counts at
 // the others (ASVS 5.0, 6.1.3 and 6.3.4).
 func TestASVS_6_3_4_DoorsShareALockout(t *testing.T) {

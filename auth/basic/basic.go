@@ -3,7 +3,8 @@
 //
 //	users, err := auth.NewMemoryUsers(auth.User{Subject: "1", Name: "ada", PasswordHash: hash})
 //	hasher, err := password.New(password.Config{})
-//	b, err := basic.New(basic.Config{Users: users, Passwords: hasher})
+//	lockout, err := ratelimit.NewLockout(ratelimit.LockoutConfig{})
+//	b, err := basic.New(basic.Config{Users: users, Passwords: hasher, Lockout: lockout})
 //	mux.Handle("GET /report", auth.Require(b)(report))
 //
 // Basic sends the password with every request, readable to whoever sees the

@@ -12,6 +12,7 @@ import (
 	"github.com/sallyport/sallyport/auth/basic"
 	"github.com/sallyport/sallyport/auth/password"
 	httperr "github.com/sallyport/sallyport/errors"
+	"github.com/sallyport/sallyport/ratelimit"
 )
 
 func Example() {
@@ -30,7 +31,12 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	b, err := basic.New(basic.Config{Realm: "reports", Users: users, Passwords: hasher})
+	lockout, err := ratelimit.NewLockout(ratelimit.LockoutConfig{}) // ends guessing
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	b, err := basic.New(basic.Config{Realm: "reports", Users: users, Passwords: hasher, Lockout: lockout})
 	if err != nil {
 		fmt.Println(err)
 		return

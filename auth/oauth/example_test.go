@@ -18,6 +18,7 @@ import (
 	"github.com/sallyport/sallyport/auth/oauth"
 	"github.com/sallyport/sallyport/auth/password"
 	httperr "github.com/sallyport/sallyport/errors"
+	"github.com/sallyport/sallyport/ratelimit"
 )
 
 // A program gets a token with its secret, and calls the API with it.
@@ -124,9 +125,13 @@ func ExampleNewServer() {
 	if err != nil {
 		log.Fatal(err)
 	}
+	lockout, err := ratelimit.NewLockout(ratelimit.LockoutConfig{}) // ends guessing
+	if err != nil {
+		log.Fatal(err)
+	}
 	server, err := oauth.NewServer(oauth.Config{
 		Issuer: "https://api.example.com", Audience: "api", Keys: ring,
-		Users: users, Passwords: hasher, Grants: []oauth.Grant{oauth.Password},
+		Users: users, Passwords: hasher, Lockout: lockout, Grants: []oauth.Grant{oauth.Password},
 	})
 	if err != nil {
 		log.Fatal(err)

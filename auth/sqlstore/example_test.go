@@ -15,6 +15,7 @@ import (
 	"github.com/sallyport/sallyport/auth/basic"
 	"github.com/sallyport/sallyport/auth/password"
 	"github.com/sallyport/sallyport/auth/sqlstore"
+	"github.com/sallyport/sallyport/ratelimit"
 )
 
 // A service opens its database, migrates it, checks that it can be relied on, and
@@ -43,7 +44,11 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	passwords, err := basic.New(basic.Config{Realm: "api", Users: store.Users(), Passwords: hasher})
+	lockout, err := ratelimit.NewLockout(ratelimit.LockoutConfig{}) // ends guessing
+	if err != nil {
+		log.Fatal(err)
+	}
+	passwords, err := basic.New(basic.Config{Realm: "api", Users: store.Users(), Passwords: hasher, Lockout: lockout})
 	if err != nil {
 		log.Fatal(err)
 	}

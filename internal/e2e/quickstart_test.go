@@ -23,6 +23,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -147,7 +148,11 @@ var sources atomic.Int32
 // client returns a client whose connections come from an address of its own.
 func client() *http.Client {
 	n := sources.Add(1)
-	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, byte(1+n/250), byte(1+n%250))}}
+	return clientFrom(net.IPv4(127, 0, byte(1+n/250), byte(1+n%250)))
+}
+
+func clientFrom(ip net.IP) *http.Client {
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: ip}}
 	return &http.Client{
 		Transport: &http.Transport{
 			DialContext:       d.DialContext,
@@ -568,6 +573,47 @@ func TestLimits(t *testing.T) {
 		}
 		hit(t, c, call{"GET", "/healthz/", nil, ""}, 100)
 	})
+}
+
+// Every route that takes a password feeds one memory of failed logins, and asks it: who
+// has guessed at one of them gets nowhere at any other.
+func TestGO_2026_4821_EveryLoginIsLimited(t *testing.T) {
+	type login struct {
+		path string
+		call func(password string) call
+	}
+	var logins []login
+	for _, path := range []string{"/basic/me", "/any/me", "/admin"} {
+		logins = append(logins, login{path, func(password string) call { return call{"GET", path, basic("admin", password), ""} }})
+	}
+	logins = append(logins, login{"/token", func(password string) call {
+		form := url.Values{"grant_type": {"password"}, "username": {"admin"}, "password": {password}}
+		return call{"POST", "/token", formType, form.Encode()}
+	}})
+	for _, guessed := range logins {
+		t.Run(guessed.path, func(t *testing.T) {
+			s, c := start(t), client()
+			right := s.env["ADMIN_PASSWORD"]
+			for i := range 10 {
+				if a := s.do(t, c, guessed.call("guess"+strconv.Itoa(i))); a.StatusCode != 401 && a.StatusCode != 400 {
+					t.Fatalf("guess %d at %s = %d", i+1, guessed.path, a.StatusCode)
+				}
+			}
+			for _, other := range logins {
+				a := s.do(t, c, other.call(right))
+				if a.StatusCode != 429 || a.Header.Get("Retry-After") == "" {
+					t.Errorf("the right password at %s = %d after 10 guesses at %s, want 429 and a Retry-After", other.path, a.StatusCode, guessed.path)
+				}
+			}
+			// Which the owner elsewhere does not pay for (ASVS 6.1.1).
+			owner := clientFrom(net.IPv4(127, 9, 0, 1))
+			for _, other := range logins {
+				if a := s.do(t, owner, other.call(right)); a.StatusCode != 200 {
+					t.Errorf("the owner gets %d at %s from another network, want 200", a.StatusCode, other.path)
+				}
+			}
+		})
+	}
 }
 
 // A signer signs as the service does, because it has the service's key.
