@@ -3,6 +3,7 @@ package ratelimit
 import (
 	"errors"
 	"log/slog"
+	"math/rand/v2"
 	"net/http"
 	"strconv"
 	"time"
@@ -19,6 +20,7 @@ type quota struct {
 	violated any    // a list of the name, for the extension member "violated-policies"
 	item     string // the RateLimit item up to the value of r
 	over     string // the reason in the audit event of a refusal
+	burst    []string
 }
 
 func newQuotas(name string, rates []rate) []quota {
@@ -33,6 +35,7 @@ func newQuotas(name string, rates []rate) []quota {
 			violated: []string{called},
 			item:     quoted.String(called) + ";r=",
 			over:     called + ": over " + r.limit.String(),
+			burst:    []string{strconv.Itoa(r.limit.Burst)},
 		}
 	}
 	return quotas
@@ -42,6 +45,10 @@ func newQuotas(name string, rates []rate) []quota {
 const (
 	fieldLimit  = "Ratelimit"
 	fieldPolicy = "Ratelimit-Policy"
+
+	fieldXLimit     = "X-Ratelimit-Limit"
+	fieldXRemaining = "X-Ratelimit-Remaining"
+	fieldXReset     = "X-Ratelimit-Reset"
 )
 
 // maxInteger is the largest integer of a structured field (RFC 9651, section
@@ -66,30 +73,40 @@ func policyField(quotas []quota) string {
 }
 
 // setFields adds the fields of this limiter to those of others.
-func (l *Limiter) setFields(h http.Header, res Result) {
+func (l *Limiter) setFields(h http.Header, d decision) {
+	t := d.tier
 	if above := h[fieldPolicy]; len(above) == 0 {
-		h[fieldPolicy] = l.field
+		h[fieldPolicy] = t.field
 	} else {
-		h[fieldPolicy] = append(above, l.field[0])
+		h[fieldPolicy] = append(above, t.field[0])
 	}
-	q := l.quotaOf(res)
+	q := t.quotaOf(d.Result)
 	if q == nil {
 		return
 	}
 	var buf [64]byte
 	b := append(buf[:0], q.item...)
-	left := min(max(res.Remaining, 0), q.limit.Burst) // a store may be wrong
+	left := min(max(d.Remaining, 0), q.limit.Burst) // a store may be wrong
 	b = appendInteger(b, int64(left))
 	b = append(b, ";t="...)
-	b = appendInteger(b, q.wait(res, left))
+	b = appendInteger(b, q.wait(d.Result, left))
 	h[fieldLimit] = append(h[fieldLimit], string(b))
+	if l.x {
+		reset := d.ResetAfter
+		if !d.Allowed {
+			reset = d.RetryAfter
+		}
+		h[fieldXLimit] = q.burst
+		h[fieldXRemaining] = []string{strconv.Itoa(left)}
+		h[fieldXReset] = []string{strconv.FormatInt(time.Now().Add(reset+time.Second-1).Unix(), 10)}
+	}
 }
 
 // quotaOf returns the quota that res is about, or nil.
-func (l *Limiter) quotaOf(res Result) *quota {
-	for i := range l.quotas {
-		if l.quotas[i].limit == res.Limit {
-			return &l.quotas[i]
+func (t *tier) quotaOf(res Result) *quota {
+	for i := range t.quotas {
+		if t.quotas[i].limit == res.Limit {
+			return &t.quotas[i]
 		}
 	}
 	return nil
@@ -131,16 +148,16 @@ const (
 	typeReducedCapacity = "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity"
 )
 
-// problem returns what the client is told about an error of check.
-func (l *Limiter) problem(res Result, err error) error {
+// problem returns what the client is told about the error of a decision.
+func (l *Limiter) problem(d decision) error {
 	switch {
-	case errors.Is(err, errRefused):
-		return l.overLimit(res)
-	case errors.Is(err, ErrCostExceedsBurst):
+	case errors.Is(d.err, errRefused):
+		return l.overLimit(d)
+	case errors.Is(d.err, ErrCostExceedsBurst):
 		p := httperr.New(http.StatusRequestEntityTooLarge, "cost_too_high", "The request costs more than the quota allows at once. Ask for less.")
-		p.Audit = &audit.Event{Name: audit.RateLimitExceeded, Level: slog.LevelWarn, Reason: l.name + ": the cost exceeds the burst of a limit"}
-		return p.WithCause(err)
-	case errors.Is(err, ErrUnavailable):
+		p.Audit = l.event(d)
+		return p.WithCause(d.err)
+	case errors.Is(d.err, ErrUnavailable):
 		return &httperr.Problem{
 			Type: typeReducedCapacity, Title: "Temporary Reduced Capacity",
 			Status: http.StatusServiceUnavailable, Code: "limiter_unavailable",
@@ -148,23 +165,50 @@ func (l *Limiter) problem(res Result, err error) error {
 			Header: http.Header{"Retry-After": {"1"}},
 		}
 	default:
-		return err
+		return d.err
 	}
 }
 
 // overLimit returns the problem of a request that a limit refused.
-func (l *Limiter) overLimit(res Result) *httperr.Problem {
-	event := &audit.Event{Name: audit.RateLimitExceeded, Level: slog.LevelWarn, Reason: l.name + ": over a limit"}
+func (l *Limiter) overLimit(d decision) *httperr.Problem {
+	wait := d.RetryAfter
+	if l.jitter > 0 {
+		wait += rand.N(l.jitter) //nolint:gosec // it need not be a secret
+	}
 	p := &httperr.Problem{
 		Type: typeQuotaExceeded, Title: "Quota Exceeded",
 		Status: http.StatusTooManyRequests, Code: "rate_limited",
 		Detail: "The quota is used up. Retry-After says when there will be enough of it.",
-		Header: http.Header{"Retry-After": {strconv.FormatInt(seconds(res.RetryAfter), 10)}},
-		Audit:  event,
+		Header: http.Header{"Retry-After": {strconv.FormatInt(seconds(wait), 10)}},
+		Audit:  l.event(d),
 	}
-	if q := l.quotaOf(res); q != nil {
-		event.Reason = q.over
+	if q := d.tier.quotaOf(d.Result); q != nil {
 		p.Extensions = map[string]any{"violated-policies": q.violated}
 	}
 	return p
+}
+
+// event returns the audit event of a request that may not go on.
+func (l *Limiter) event(d decision) *audit.Event {
+	e := &audit.Event{Name: audit.RateLimitExceeded, Level: slog.LevelWarn}
+	switch {
+	case errors.Is(d.err, ErrCostExceedsBurst):
+		e.Reason = l.name + ": the cost exceeds the burst of a limit"
+	case errors.Is(d.err, errRefused):
+		e.Reason = l.name + ": over a limit"
+		if q := d.tier.quotaOf(d.Result); q != nil {
+			e.Reason = q.over
+		}
+	default:
+		e.Reason = l.name + ": could not decide: " + d.err.Error()
+	}
+	return e
+}
+
+// tell records what would have become of a request, for Config.Shadow.
+func (l *Limiter) tell(r *http.Request, d decision) {
+	e := l.event(d)
+	e.Level = slog.LevelInfo
+	e.Reason += " (shadow: the request went on)"
+	audit.Record(r, l.audit, *e)
 }

@@ -54,7 +54,11 @@ const (
 	kindIPv6     = '6'
 	kindUnknown  = '?'
 	kindIdentity = 'i'
+	kindClient   = 'c'
 	kindHeader   = 'h'
+	kindCookie   = 'k'
+	kindRoute    = 'r'
+	kindEveryone = '*'
 )
 
 // addrKey returns the network of a as a key of fixed length.
@@ -100,6 +104,38 @@ func ByIdentity(r *http.Request) (string, error) {
 	return string(key), nil
 }
 
+// ByClientID counts by issuer and ClientID of the identity: by OAuth client, or by API
+// key, whose id that is, so that each of the keys of one owner has a limit of its own.
+// It belongs below auth.Require or auth.Optional; anonymous requests are counted as by
+// [ByClientAddr], and identities without a ClientID as by [ByIdentity], apart from the
+// others.
+func ByClientID(r *http.Request) (string, error) {
+	id, ok := auth.FromContext(r.Context())
+	if !ok || id.ClientID == "" {
+		return ByIdentity(r)
+	}
+	key := make([]byte, 0, 64)
+	key = append(key, kindClient)
+	key = appendPart(key, id.Issuer)
+	key = append(key, id.ClientID...)
+	return string(key), nil
+}
+
+// ByRoute counts by the pattern with which the route was registered, r.Pattern, so that
+// all its requests together have one limit; with [Join], those of each client. It
+// belongs below the http.ServeMux: where no pattern is known it is an error. A path
+// would not do: a client can choose among many that lead to one route.
+func ByRoute(r *http.Request) (string, error) {
+	if r.Pattern == "" {
+		return "", errors.New("ratelimit: ByRoute: the request has no Pattern; put the limiter below the http.ServeMux")
+	}
+	return string(kindRoute) + r.Pattern, nil
+}
+
+// ByNothing counts all requests together: its limit is that of the whole service, and
+// a single client can use it up. Let a limiter by address stand before it.
+func ByNothing(*http.Request) (string, error) { return string(kindEveryone), nil }
+
 // ByHeader counts by the value of a request field, which stands in the key as
 // its SHA-256 hash. If a request has several such fields, all count, in order.
 // If it has none, it is counted as by [ByClientAddr], apart from those that do.
@@ -116,17 +152,38 @@ func ByHeader(name string) KeyFunc {
 	}
 	name = http.CanonicalHeaderKey(name)
 	return func(r *http.Request) (string, error) {
-		values := r.Header[name]
-		if len(values) == 0 {
-			return ByClientAddr(r)
-		}
-		var parts []byte
-		for _, v := range values {
-			parts = appendPart(parts, v)
-		}
-		sum := sha256.Sum256(parts)
-		return string(kindHeader) + string(sum[:]), nil
+		return hashKey(kindHeader, r, r.Header[name])
 	}
+}
+
+// ByCookie counts by the value of a cookie, as [ByHeader] does by that of a field, and
+// with the same warning: a client that drops its cookie has a new limit.
+//
+// ByCookie panics if name is not a valid cookie name.
+func ByCookie(name string) KeyFunc {
+	if !grammar.IsToken(name) {
+		panic(fmt.Sprintf("ratelimit: ByCookie: %q is not a cookie name", name))
+	}
+	return func(r *http.Request) (string, error) {
+		var values []string
+		for _, c := range r.CookiesNamed(name) {
+			values = append(values, c.Value)
+		}
+		return hashKey(kindCookie, r, values)
+	}
+}
+
+// hashKey returns a hash of values as a key, or the client's address if there are none.
+func hashKey(kind byte, r *http.Request, values []string) (string, error) {
+	if len(values) == 0 {
+		return ByClientAddr(r)
+	}
+	var parts []byte
+	for _, v := range values {
+		parts = appendPart(parts, v)
+	}
+	sum := sha256.Sum256(parts)
+	return string(kind) + string(sum[:]), nil
 }
 
 // Join counts by all of keys together: requests share a limit if every key is

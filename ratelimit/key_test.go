@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -241,6 +242,14 @@ func TestKeyFuncsPanicAtConstruction(t *testing.T) {
 		{"/33", func() { ratelimit.ByClientNetwork(33, 64) }},
 		{"IPv6 /0", func() { ratelimit.ByClientNetwork(32, 0) }},
 		{"IPv6 /129", func() { ratelimit.ByClientNetwork(32, 129) }},
+		{"no cookie name", func() { ratelimit.ByCookie("") }},
+		{"cookie name with a blank", func() { ratelimit.ByCookie("a b") }},
+		{"network with bits beyond its length", func() { ratelimit.SkipNetworks(netip.MustParsePrefix("192.0.2.1/24")) }},
+		{"network that is none", func() { ratelimit.SkipNetworks(netip.Prefix{}) }},
+		{"IPv4 network as IPv6", func() { ratelimit.SkipNetworks(netip.MustParsePrefix("::ffff:192.0.2.0/120")) }},
+		{"empty subject", func() { ratelimit.SkipSubjects("https://idp", "a", "") }},
+		{"empty pattern", func() { ratelimit.SkipRoutes("") }},
+		{"nil skip", func() { ratelimit.SkipAny(nil) }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			defer func() {
@@ -250,6 +259,80 @@ func TestKeyFuncsPanicAtConstruction(t *testing.T) {
 			}()
 			c.make()
 		})
+	}
+}
+
+func TestByClientID(t *testing.T) {
+	one := keyOf(t, ratelimit.ByClientID, as("", "alice", "ApiKey", "key1"))
+	for _, c := range []struct {
+		name string
+		r    *http.Request
+		same bool
+	}{
+		{"another subject", as("", "bob", "ApiKey", "key1"), true},
+		{"another key of the owner", as("", "alice", "ApiKey", "key2"), false},
+		{"another issuer", as("https://idp", "alice", "Bearer", "key1"), false},
+		{"issuer and id swapped", as("key1", "alice", "ApiKey", ""), false},
+		{"no client id", as("", "key1", "Basic", ""), false},
+		{"anonymous", get(), false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if key := keyOf(t, ratelimit.ByClientID, c.r); (key == one) != c.same {
+				t.Errorf("got the key %q, want that of key1: %t", key, c.same)
+			}
+		})
+	}
+	if keyOf(t, ratelimit.ByClientID, as("", "alice", "Basic", "")) != keyOf(t, ratelimit.ByIdentity, as("", "alice", "Basic", "")) {
+		t.Error("an identity without a client id is not counted by its subject")
+	}
+	if keyOf(t, ratelimit.ByClientID, from("192.0.2.1:1")) != keyOf(t, ratelimit.ByClientAddr, from("192.0.2.1:1")) {
+		t.Error("anonymous requests are not counted by their address")
+	}
+}
+
+func TestByCookie(t *testing.T) {
+	key := ratelimit.ByCookie("sid")
+	a := keyOf(t, key, with("Cookie", "sid=a"))
+	for _, c := range []struct {
+		name string
+		r    *http.Request
+		same bool
+	}{
+		{"among others", with("Cookie", "x=1; sid=a; y=2"), true},
+		{"another value", with("Cookie", "sid=b"), false},
+		{"another name", with("Cookie", "SID=a"), false},
+		{"twice", with("Cookie", "sid=a; sid=a"), false},
+		{"none", get(), false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if got := keyOf(t, key, c.r); (got == a) != c.same {
+				t.Errorf("got the key %q, want that of a: %t", got, c.same)
+			}
+		})
+	}
+	if strings.Contains(a, "a") && len(a) != 33 || a == keyOf(t, ratelimit.ByHeader("sid"), with("Sid", "a")) {
+		t.Errorf("the key is %q, want a hash apart from those of fields", a)
+	}
+}
+
+func TestByRoute(t *testing.T) {
+	var keys []string
+	mux := http.NewServeMux()
+	note := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { keys = append(keys, keyOf(t, ratelimit.ByRoute, r)) })
+	mux.Handle("GET /items/{id}", note)
+	mux.Handle("GET /items/", note)
+	for _, path := range []string{"/items/1", "/items/2", "/items/%31", "/items/a/b"} {
+		serve(mux, httptest.NewRequest(http.MethodGet, path, nil))
+	}
+	if len(keys) != 4 || keys[0] != keys[1] || keys[0] != keys[2] || keys[0] == keys[3] {
+		t.Errorf("got the keys %q, want one for each route", keys)
+	}
+	if key, err := ratelimit.ByRoute(get()); err == nil {
+		t.Errorf("without a pattern the key is %q, want an error", key)
+	}
+	// A user with this subject, say, does not share it.
+	if one := keyOf(t, ratelimit.ByNothing, from("192.0.2.1:1")); one != keyOf(t, ratelimit.ByNothing, from("192.0.2.2:1")) || one == keyOf(t, ratelimit.ByIdentity, as("", "*", "", "")) {
+		t.Errorf("ByNothing: got %q", one)
 	}
 }
 

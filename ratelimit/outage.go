@@ -106,10 +106,10 @@ type fallible struct {
 	policy Policy
 }
 
-func newFallible(cfg Config, remote, local Bucket) *fallible {
+func newFallible(cfg Config, name string, remote, local Bucket) *fallible {
 	return &fallible{
 		outage: outage{
-			store: "rate limit " + cfg.Name, instead: cfg.OnStoreError.String(),
+			store: "rate limit " + name, instead: cfg.OnStoreError.String(),
 			timeout: cfg.StoreTimeout, audit: cfg.Audit, start: time.Now(),
 		},
 		remote: remote, local: local, policy: cfg.OnStoreError,

@@ -57,6 +57,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"time"
@@ -74,6 +75,15 @@ type Config struct {
 	Name string
 	// Limits must all allow a request. There are 1 to 8.
 	Limits []Limit
+	// Plans are other limits for some: those of a plan that customers pay for, say.
+	// Each has counts of its own, so a customer who changes from one to another
+	// begins anew. Their names are as printable as Name.
+	Plans map[string][]Limit
+	// Plan says which of Plans a request has; "" is none, and Limits hold. One that
+	// is not in Plans is a 500 and never unlimited, and so is an error unless it is
+	// or wraps an *errors.Problem, which is the answer then. Decide by what something
+	// above has checked, such as the identity. It must be safe for concurrent use.
+	Plan func(*http.Request) (string, error)
 	// Key says whom a request is counted against. Nil is ByClientAddr.
 	Key KeyFunc
 	// Cost says how many events a request is. Nil is 1 for each. A cost that is
@@ -82,12 +92,29 @@ type Config struct {
 	// "cost_too_high" and no Retry-After, because a client that waited would wait
 	// in vain. Cost must be safe for concurrent use.
 	Cost func(*http.Request) int
+	// SettleLater lets a handler change what its request costs once it knows, by
+	// [Limiter.Settle]. Cost says what is counted until then. It needs a copy of the
+	// request, if no door above has made one.
+	SettleLater bool
 	// Store keeps the counts. Nil is a new Memory for this limiter alone.
 	Store Store
 	// Skip exempts a request for which it returns true: it is not counted, and its
 	// answer has no RateLimit fields. It must be safe for concurrent use. Exempt by
-	// r.Pattern or by identity, not by what a client can claim.
+	// r.Pattern or by identity, not by what a client can claim: see [SkipNetworks],
+	// [SkipSubjects] and [SkipRoutes].
 	Skip func(*http.Request) bool
+	// Shadow only tells what it would do: every request goes on, without RateLimit
+	// fields, and each that would not have is an audit event. It is for trying out
+	// limits on what really comes.
+	Shadow bool
+	// RetryJitter adds a random time of up to so much to Retry-After, so that clients
+	// that were refused together do not come back together. The default is none.
+	RetryJitter time.Duration
+	// XRateLimit adds the older fields X-RateLimit-Limit, X-RateLimit-Remaining and
+	// X-RateLimit-Reset, the last in seconds since 1970, for clients that know no
+	// others. No document defines them. They tell what RateLimit does, and replace
+	// those of a limiter above.
+	XRateLimit bool
 	// OnStoreError says what to do with requests while Store can't decide. The
 	// default is Local. Memory never fails.
 	OnStoreError Policy
@@ -103,18 +130,31 @@ type Config struct {
 
 // A Limiter decides whether requests may go on. It is safe for concurrent use.
 type Limiter struct {
-	name     string
+	tier
+	name        string
+	plans       map[string]*tier
+	plan        func(*http.Request) (string, error)
+	key         KeyFunc
+	cost        func(*http.Request) int
+	skip        func(*http.Request) bool
+	settleLater bool
+	shadow      bool
+	jitter      time.Duration
+	x           bool
+	audit       audit.Recorder
+}
+
+// A tier is what a limiter allows to those of one plan.
+type tier struct {
 	quotas   []quota
 	minBurst int
-	key      KeyFunc
-	cost     func(*http.Request) int
-	skip     func(*http.Request) bool
 	bucket   Bucket
 	field    []string // RateLimit-Policy; shared by all answers, so cap = len
 }
 
 // New returns a Limiter. It returns an error that names the field if cfg can't
-// work, and if cfg.Store has a limiter of this name already.
+// work, and if cfg.Store has a limiter of this name already. A plan has the name
+// Name-plan in the store.
 func New(cfg Config) (*Limiter, error) {
 	if cfg.Name == "" {
 		cfg.Name = "default"
@@ -126,60 +166,106 @@ func New(cfg Config) (*Limiter, error) {
 		return nil, fmt.Errorf("ratelimit: Config.OnStoreError is %d, none of Local, Allow, Deny", cfg.OnStoreError)
 	case cfg.StoreTimeout < 0:
 		return nil, fmt.Errorf("ratelimit: Config.StoreTimeout is %s", cfg.StoreTimeout)
+	case cfg.RetryJitter < 0 || cfg.RetryJitter > maxJitter:
+		return nil, fmt.Errorf("ratelimit: Config.RetryJitter is %s, not 0 to %s", cfg.RetryJitter, maxJitter)
+	case len(cfg.Plans) > 0 && cfg.Plan == nil:
+		return nil, errors.New("ratelimit: Config.Plans are never used without Config.Plan")
+	case len(cfg.Plans) == 0 && cfg.Plan != nil:
+		return nil, errors.New("ratelimit: Config.Plan has no Config.Plans to choose from")
 	case cfg.StoreTimeout == 0:
 		cfg.StoreTimeout = 100 * time.Millisecond
-	}
-	rates, err := compileLimits("ratelimit: Config.Limits", cfg.Limits)
-	if err != nil {
-		return nil, err
 	}
 	if cfg.Key == nil {
 		cfg.Key = ByClientAddr
 	}
 	l := &Limiter{
-		name:     cfg.Name,
-		quotas:   newQuotas(cfg.Name, rates),
-		minBurst: minBurst(rates),
-		key:      cfg.Key,
-		cost:     cfg.Cost,
-		skip:     cfg.Skip,
+		name: cfg.Name, plan: cfg.Plan, key: cfg.Key, cost: cfg.Cost, skip: cfg.Skip, settleLater: cfg.SettleLater,
+		shadow: cfg.Shadow, jitter: cfg.RetryJitter, x: cfg.XRateLimit, audit: cfg.Audit,
 	}
-	l.field = []string{policyField(l.quotas)}
-	l.bucket, err = open(cfg, l.Limits())
-	if err != nil {
-		return nil, fmt.Errorf("ratelimit: Config.Store can't open %q: %w", cfg.Name, err)
+	// All are checked before the first is opened, which nothing takes back.
+	plans := slices.Sorted(maps.Keys(cfg.Plans))
+	rates := make([][]rate, 1+len(plans))
+	var err error
+	if rates[0], err = compileLimits("ratelimit: Config.Limits", cfg.Limits); err != nil {
+		return nil, err
+	}
+	for i, plan := range plans {
+		if plan == "" || !quoted.Valid(plan) {
+			return nil, fmt.Errorf("ratelimit: Config.Plans has the name %q, which is empty or not printable ASCII", plan)
+		}
+		if rates[1+i], err = compileLimits(fmt.Sprintf("ratelimit: Config.Plans[%q]", plan), cfg.Plans[plan]); err != nil {
+			return nil, err
+		}
+	}
+	if l.tier, err = newTier(cfg, cfg.Name, rates[0]); err != nil {
+		return nil, err
+	}
+	if len(plans) > 0 {
+		l.plans = make(map[string]*tier, len(plans))
+	}
+	for i, plan := range plans {
+		t, err := newTier(cfg, cfg.Name+"-"+plan, rates[1+i])
+		if err != nil {
+			return nil, err
+		}
+		l.plans[plan] = &t
 	}
 	return l, nil
 }
 
-// open opens the bucket of cfg, with what stands in for it if it can fail.
-func open(cfg Config, limits []Limit) (Bucket, error) {
+const maxJitter = time.Hour
+
+// newTier opens what is called name in the store of cfg.
+func newTier(cfg Config, name string, rates []rate) (tier, error) {
+	t := tier{quotas: newQuotas(name, rates), minBurst: minBurst(rates)}
+	t.field = []string{policyField(t.quotas)}
+	var err error
+	if t.bucket, err = open(cfg, name, t.limits()); err != nil {
+		return tier{}, fmt.Errorf("ratelimit: Config.Store can't open %q: %w", name, err)
+	}
+	return t, nil
+}
+
+// open opens the bucket of a name, with what stands in for it if it can fail.
+func open(cfg Config, name string, limits []Limit) (Bucket, error) {
 	if _, ok := cfg.Store.(*Memory); ok {
-		return cfg.Store.Open(cfg.Name, limits)
+		return cfg.Store.Open(name, limits)
 	}
 	memory, err := NewMemory(MemoryConfig{})
 	if err != nil {
 		return nil, err
 	}
-	local, err := memory.Open(cfg.Name, limits)
+	local, err := memory.Open(name, limits)
 	if err != nil || cfg.Store == nil {
 		return local, err
 	}
-	remote, err := cfg.Store.Open(cfg.Name, slices.Clone(limits))
+	remote, err := cfg.Store.Open(name, slices.Clone(limits))
 	if err != nil {
 		return nil, err
 	}
-	return newFallible(cfg, remote, local), nil
+	return newFallible(cfg, name, remote, local), nil
 }
 
 // Name returns the limiter's name.
 func (l *Limiter) Name() string { return l.name }
 
-// Limits returns a copy of the limits, each with its Burst set.
-func (l *Limiter) Limits() []Limit {
-	limits := make([]Limit, len(l.quotas))
-	for i := range l.quotas {
-		limits[i] = l.quotas[i].limit
+// Limits returns a copy of the limits of those who have no plan, each with its Burst
+// set.
+func (l *Limiter) Limits() []Limit { return l.limits() }
+
+// Plans returns a copy of the limits of each plan, each with its Burst set.
+func (l *Limiter) Plans() map[string][]Limit {
+	plans := make(map[string][]Limit, len(l.plans))
+	for name, t := range l.plans {
+		plans[name] = t.limits()
+	}
+	return plans
+}
+
+func (t *tier) limits() []Limit {
+	limits := make([]Limit, len(t.quotas))
+	for i := range t.quotas {
+		limits[i] = t.quotas[i].limit
 	}
 	return limits
 }
@@ -188,7 +274,8 @@ func (l *Limiter) Limits() []Limit {
 // allows, and answers the others. It adds the RateLimit fields to every answer;
 // like those of transport.Secure they are shared, so nothing may write into a
 // slice that it found in the response's Header (Set, Add and Del do not).
-// The request that next gets is the one that came. Wrap panics if next is nil.
+// The request that next gets is the one that came, unless Config.SettleLater is
+// set. Wrap panics if next is nil.
 func (l *Limiter) Wrap(next http.Handler) http.Handler {
 	if next == nil {
 		panic("ratelimit: Wrap: the handler is nil")
@@ -198,11 +285,21 @@ func (l *Limiter) Wrap(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 			return
 		}
-		res, err := l.check(r)
-		l.setFields(w.Header(), res)
-		if err != nil {
-			httperr.Write(w, r, l.problem(res, err))
+		d := l.decide(r)
+		switch {
+		case l.shadow:
+			if d.err != nil {
+				l.tell(r, d)
+			}
+		case d.err != nil:
+			l.setFields(w.Header(), d)
+			httperr.Write(w, r, l.problem(d))
 			return
+		default:
+			l.setFields(w.Header(), d)
+		}
+		if l.settleLater && d.err == nil {
+			r = d.reserve(l, r)
 		}
 		next.ServeHTTP(w, r)
 	})
@@ -210,43 +307,82 @@ func (l *Limiter) Wrap(next http.Handler) http.Handler {
 
 // Check counts r and decides whether it may go on, without writing an answer. If
 // it may not, the error is not nil: it is what Wrap would hand to errors.Write, a
-// *errors.Problem unless Key or Cost failed. A request that Config.Skip exempts
-// is allowed with a zero Result.Limit.
+// *errors.Problem unless Key, Plan or Cost failed. A request that Config.Skip exempts
+// is allowed with a zero Result.Limit. With Config.Shadow the error is nil, and the
+// Result tells what it would have been.
 func (l *Limiter) Check(r *http.Request) (Result, error) {
 	if l.skip != nil && l.skip(r) {
 		return Result{Allowed: true}, nil
 	}
-	res, err := l.check(r)
-	if err != nil {
-		return res, l.problem(res, err)
+	d := l.decide(r)
+	switch {
+	case d.err == nil:
+		return d.Result, nil
+	case l.shadow:
+		l.tell(r, d)
+		return d.Result, nil
+	default:
+		return d.Result, l.problem(d)
 	}
-	return res, nil
 }
 
-// errRefused is what check returns for a request that is over a limit.
+// A decision is what is made of a request: allowed if err is nil.
+type decision struct {
+	Result
+	tier *tier
+	key  string
+	n    int
+	err  error
+}
+
+// errRefused is the error of a request that is over a limit.
 var errRefused = errors.New("ratelimit: over the limit")
 
-// check counts a request that is not exempt.
-func (l *Limiter) check(r *http.Request) (Result, error) {
-	key, err := l.key(r)
-	if err != nil {
-		return Result{}, fmt.Errorf("ratelimit: Config.Key: %w", err)
-	}
-	n := 1
-	if l.cost != nil {
-		if n = l.cost(r); n <= 0 {
-			return Result{}, fmt.Errorf("ratelimit: Config.Cost returned %d: %w", n, ErrCost)
+// decide counts a request that is not exempt.
+func (l *Limiter) decide(r *http.Request) decision {
+	d := decision{tier: &l.tier, n: 1}
+	if l.plan != nil {
+		if d.err = l.choose(&d, r); d.err != nil {
+			return d
 		}
 	}
-	res, err := l.Take(r.Context(), key, n)
-	if err == nil && !res.Allowed {
-		err = errRefused
+	if d.key, d.err = l.key(r); d.err != nil {
+		d.err = fmt.Errorf("ratelimit: Config.Key: %w", d.err)
+		return d
 	}
-	return res, err
+	if l.cost != nil {
+		if d.n = l.cost(r); d.n <= 0 {
+			d.err = fmt.Errorf("ratelimit: Config.Cost returned %d: %w", d.n, ErrCost)
+			return d
+		}
+	}
+	d.Result, d.err = d.tier.take(r.Context(), d.key, d.n)
+	if d.err == nil && !d.Allowed {
+		d.err = errRefused
+	}
+	return d
+}
+
+// choose finds the plan of a request.
+func (l *Limiter) choose(d *decision, r *http.Request) error {
+	plan, err := l.plan(r)
+	switch {
+	case err != nil:
+		return fmt.Errorf("ratelimit: Config.Plan: %w", err)
+	case plan == "":
+		return nil
+	}
+	t := l.plans[plan]
+	if t == nil {
+		return fmt.Errorf("ratelimit: Config.Plan returned %q, which is not in Config.Plans", plan)
+	}
+	d.tier = t
+	return nil
 }
 
 // Take spends n events under key, for what is not a request: messages, logins,
-// jobs. A refusal is a Result that is not Allowed, with a nil error.
+// jobs. A refusal is a Result that is not Allowed, with a nil error. Config.Limits
+// hold, and neither Skip nor Shadow is heeded.
 //
 // It returns ErrNoKey for an empty key, ErrCost if n is not positive, and
 // ErrCostExceedsBurst if n is above the Burst of a limit. Where the store fails
@@ -254,13 +390,17 @@ func (l *Limiter) check(r *http.Request) (Result, error) {
 // A decision isn't cancelled with ctx: Memory decides at once, and other stores
 // within Config.StoreTimeout.
 func (l *Limiter) Take(ctx context.Context, key string, n int) (Result, error) {
+	return l.take(ctx, key, n)
+}
+
+func (t *tier) take(ctx context.Context, key string, n int) (Result, error) {
 	switch {
 	case key == "":
 		return Result{}, ErrNoKey
 	case n <= 0:
 		return Result{}, ErrCost
-	case n > l.minBurst:
+	case n > t.minBurst:
 		return Result{}, ErrCostExceedsBurst
 	}
-	return l.bucket.Take(ctx, key, n)
+	return t.bucket.Take(ctx, key, n)
 }

@@ -449,6 +449,14 @@ func TestNew(t *testing.T) {
 		{"shared store, other name", ratelimit.Config{Limits: valid, Store: shared, Name: "other"}, ""},
 		{"own store, same name", ratelimit.Config{Limits: valid}, ""},
 		{"store that fails", ratelimit.Config{Limits: valid, Store: &flaky{openErr: errors.New("no route")}}, "no route"},
+		{"negative jitter", ratelimit.Config{Limits: valid, RetryJitter: -1}, "Config.RetryJitter"},
+		{"jitter of a day", ratelimit.Config{Limits: valid, RetryJitter: 24 * time.Hour}, "Config.RetryJitter"},
+		{"plans without Plan", ratelimit.Config{Limits: valid, Plans: map[string][]ratelimit.Limit{"pro": valid}}, "Config.Plan"},
+		{"Plan without plans", ratelimit.Config{Limits: valid, Plan: planOf}, "Config.Plans"},
+		{"plan without a name", ratelimit.Config{Limits: valid, Plan: planOf, Plans: map[string][]ratelimit.Limit{"": valid}}, "Config.Plans"},
+		{"plan with a name that is not ASCII", ratelimit.Config{Limits: valid, Plan: planOf, Plans: map[string][]ratelimit.Limit{"é": valid}}, "Config.Plans"},
+		{"plan without limits", ratelimit.Config{Limits: valid, Plan: planOf, Plans: map[string][]ratelimit.Limit{"pro": {}}}, `Config.Plans["pro"] is empty`},
+		{"plan with limits of nothing", ratelimit.Config{Limits: valid, Plan: planOf, Plans: map[string][]ratelimit.Limit{"pro": {{}}}}, `Config.Plans["pro"][0].Events`},
 		{"limits of nothing", ratelimit.Config{Limits: []ratelimit.Limit{ratelimit.PerSecond(0)}}, "Config.Limits[0].Events"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

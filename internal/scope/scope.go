@@ -48,6 +48,8 @@ type Scope struct {
 	Borrowed bool
 
 	Inputs *Input // validate: decoded input, newest first
+
+	Costs any // ratelimit: *ratelimit.Reservation, what the request was counted as, newest first
 }
 
 // An Input is one decoded value. Key is the key of its type.
