@@ -66,8 +66,15 @@ func policyField(quotas []quota) string {
 		b = quoted.Append(b, q.name)
 		b = append(b, ";q="...)
 		b = appendInteger(b, int64(q.limit.Burst))
-		b = append(b, ";w="...)
-		b = appendInteger(b, seconds(q.window.duration()))
+		switch {
+		case q.limit.Window.IsCalendar(): // whose windows differ in length
+		case q.limit.Window.IsSliding():
+			b = append(b, ";w="...)
+			b = appendInteger(b, seconds(q.limit.Per))
+		default:
+			b = append(b, ";w="...)
+			b = appendInteger(b, seconds(q.window.duration()))
+		}
 	}
 	return string(b)
 }
@@ -122,6 +129,8 @@ func (q *quota) wait(res Result, left int) int64 {
 	switch {
 	case !res.Allowed:
 		return seconds(res.RetryAfter)
+	case q.limit.Window != Window{}:
+		return seconds(res.ResetAfter)
 	case left == 0:
 		return seconds(res.ResetAfter - time.Duration(q.span(q.limit.Burst-1).ns))
 	default:

@@ -39,7 +39,11 @@ func compileRate(field string, l Limit) (rate, error) {
 		return rate{}, fmt.Errorf("%s.Per is %s, not a span of time", field, l.Per)
 	case l.Burst < 0:
 		return rate{}, fmt.Errorf("%s.Burst is %d, so nothing can ever be allowed", field, l.Burst)
-	case l.Burst == 0:
+	}
+	if err := l.Window.check(l); err != nil {
+		return rate{}, fmt.Errorf("%s%w", field, err)
+	}
+	if l.Burst == 0 {
 		l.Burst = l.Events
 	}
 	p, e := uint64(l.Per), uint64(l.Events) //nolint:gosec // both are positive

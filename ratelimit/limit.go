@@ -21,6 +21,9 @@ type Limit struct {
 	// Events. Per × Burst / Events, the time in which a spent burst is regained,
 	// must be less than 146 years.
 	Burst int
+	// Window, if it is not zero, has the events counted otherwise. [PerCalendarDay],
+	// [PerCalendarMonth] and [Limit.Sliding] set it; Burst is Events then.
+	Window Window
 }
 
 // PerSecond allows n events per second, all of them at once if they come so.
@@ -45,7 +48,13 @@ func (l Limit) WithBurst(n int) Limit {
 
 // String returns l in words, such as "10 per 1s, burst 20".
 func (l Limit) String() string {
+	if l.Window.IsCalendar() {
+		return strconv.Itoa(l.Events) + " per " + l.Window.String()
+	}
 	s := strconv.Itoa(l.Events) + " per " + l.Per.String()
+	if l.Window.IsSliding() {
+		return s + ", sliding"
+	}
 	if l.Burst != 0 && l.Burst != l.Events {
 		s += ", burst " + strconv.Itoa(l.Burst)
 	}

@@ -293,7 +293,7 @@ func (s *lockoutShard) renew(state []int64) {
 func (t *lockoutTable) init(maxKeys int, l LockoutLimit, backoff, longest time.Duration) {
 	per := l.each()
 	r, _ := compileRate("", Limit{Events: 1, Per: per, Burst: l.Failures}) // the rules were checked
-	t.limits = []memoryLimit{{r, 0}}
+	t.limits = []memoryLimit{{rate: r}}
 	t.one = int64(per)
 	t.full = int64(l.Failures-1) * t.one
 	t.most = int64(l.Failures+doublings(backoff, longest)+1) * t.one

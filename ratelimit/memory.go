@@ -106,6 +106,7 @@ func (m *Memory) Open(name string, limits []Limit) (Bucket, error) {
 // A memoryBucket is what the keys of one limiter owe.
 type memoryBucket struct {
 	limits   []memoryLimit
+	windows  bool // a limit is counted in windows
 	minBurst int
 	seed     maphash.Seed
 	start    time.Time
@@ -114,21 +115,30 @@ type memoryBucket struct {
 }
 
 // A memoryLimit is a limit and where its state stands in the words of a slot:
-// the nanoseconds at word at, and the part of one at the next if e is not 1.
+// the nanoseconds at word at, and the part of one at the next if e is not 1. Windows
+// have two words.
 type memoryLimit struct {
 	rate
-	at int
+	at       int
+	calendar *calendarCache // nil if it is not by the calendar
 }
 
 func newMemoryBucket(start time.Time, maxKeys int, rates []rate) *memoryBucket {
 	b := &memoryBucket{minBurst: minBurst(rates), seed: maphash.MakeSeed(), start: start}
 	words := 0
 	for _, r := range rates {
-		b.limits = append(b.limits, memoryLimit{r, words})
+		l := memoryLimit{rate: r, at: words}
 		words++
-		if r.e != 1 {
+		if r.e != 1 || r.limit.Window != (Window{}) {
 			words++
 		}
+		if r.limit.Window != (Window{}) {
+			b.windows = true
+		}
+		if r.limit.Window.IsCalendar() {
+			l.calendar = new(calendarCache)
+		}
+		b.limits = append(b.limits, l)
 	}
 	shards := 1
 	for shards < maxShards && maxKeys/shards > keysPerShard {
@@ -156,15 +166,17 @@ func (b *memoryBucket) Take(_ context.Context, key string, n int) (Result, error
 	if h == 0 {
 		h = 1 // 0 marks an empty slot
 	}
-	now := int64(time.Since(b.start))
+	at := moment{now: int64(time.Since(b.start))}
+	if b.windows {
+		now := time.Now()
+		at = moment{int64(now.Sub(b.start)), now.UnixNano()}
+	}
 
 	s := &b.shards[h&b.mask]
 	s.mu.Lock()
 	// The clock was read outside the lock, so another caller's may be later. Time
 	// must not go back within a shard.
-	if s.now < now {
-		s.now = now
-	}
+	s.now, s.wall = max(s.now, at.now), at.wall
 	var res Result
 	state := s.find(h)
 	switch {
@@ -172,9 +184,9 @@ func (b *memoryBucket) Take(_ context.Context, key string, n int) (Result, error
 		if state == nil {
 			state = s.claim(h, b.limits)
 		}
-		res = b.take(state, s.now, n)
+		res = b.take(state, s.moment, n)
 	case state != nil:
-		res = b.giveBack(state, s.now, n)
+		res = b.giveBack(state, s.moment, n)
 	default:
 		// It owes nothing of its own. What it took from the overflow slot stays
 		// taken, since others owe that too.
@@ -186,8 +198,9 @@ func (b *memoryBucket) Take(_ context.Context, key string, n int) (Result, error
 }
 
 // take spends n of every limit, or of none.
-func (b *memoryBucket) take(state []int64, now int64, n int) Result {
-	if len(b.limits) == 1 { // the usual case needs one pass
+func (b *memoryBucket) take(state []int64, at moment, n int) Result {
+	if len(b.limits) == 1 && !b.windows { // the usual case needs one pass
+		now := at.now
 		l := &b.limits[0]
 		debt := l.debt(l.load(state), now)
 		after := l.add(debt, l.cost(n))
@@ -199,13 +212,7 @@ func (b *memoryBucket) take(state []int64, now int64, n int) Result {
 	}
 	var longest Result
 	for i := range b.limits {
-		l := &b.limits[i]
-		debt := l.debt(l.load(state), now)
-		after := l.add(debt, l.cost(n))
-		if !after.more(l.window) {
-			continue
-		}
-		if res := l.refused(debt, after); res.RetryAfter > longest.RetryAfter {
+		if res := b.limits[i].ask(state, at, n); !res.Allowed && res.RetryAfter > longest.RetryAfter {
 			longest = res
 		}
 	}
@@ -214,33 +221,96 @@ func (b *memoryBucket) take(state []int64, now int64, n int) Result {
 	}
 	var tightest Result
 	for i := range b.limits {
-		l := &b.limits[i]
-		debt := l.add(l.debt(l.load(state), now), l.cost(n))
-		l.store(state, now, debt)
-		tightest = tighter(tightest, l.allowed(debt))
+		tightest = tighter(tightest, b.limits[i].spend(state, at, n))
 	}
 	return tightest
 }
 
 // giveBack returns -n of every limit, as far as they were spent.
-func (b *memoryBucket) giveBack(state []int64, now int64, n int) Result {
+func (b *memoryBucket) giveBack(state []int64, at moment, n int) Result {
 	var tightest Result
 	for i := range b.limits {
-		l := &b.limits[i]
+		tightest = tighter(tightest, b.limits[i].giveBack(state, at, n))
+	}
+	return tightest
+}
+
+// settled reports whether a state owes nothing, so that it equals no state.
+func (l *memoryLimit) settled(state []int64, at moment) bool {
+	switch {
+	case l.limit.Window.kind == rolling:
+		return l.debt(l.load(state), at.now) == span{}
+	case l.calendar != nil:
+		return l.inCalendar(state, at).count == 0
+	default:
+		return l.inSliding(state, at).settled()
+	}
+}
+
+// ask returns a refusal, or a Result of which nothing but Allowed is set.
+func (l *memoryLimit) ask(state []int64, at moment, n int) Result {
+	switch {
+	case l.limit.Window.kind == rolling:
+		debt := l.debt(l.load(state), at.now)
+		if after := l.add(debt, l.cost(n)); after.more(l.window) {
+			return l.refused(debt, after)
+		}
+		return Result{Allowed: true}
+	case l.calendar != nil:
+		return l.inCalendar(state, at).ask(l.limit, n)
+	default:
+		return l.inSliding(state, at).ask(l.limit, n)
+	}
+}
+
+// spend takes n, which ask has allowed.
+func (l *memoryLimit) spend(state []int64, at moment, n int) Result {
+	switch {
+	case l.limit.Window.kind == rolling:
+		debt := l.add(l.debt(l.load(state), at.now), l.cost(n))
+		l.store(state, at.now, debt)
+		return l.allowed(debt)
+	case l.calendar != nil:
+		c := l.inCalendar(state, at)
+		c.count += int64(n)
+		c.store(state[l.at:])
+		return c.result(l.limit)
+	default:
+		s := l.inSliding(state, at)
+		s.current += int64(n)
+		s.store(state[l.at:])
+		return s.result(l.limit)
+	}
+}
+
+// giveBack returns -n, as far as it was spent.
+func (l *memoryLimit) giveBack(state []int64, at moment, n int) Result {
+	switch {
+	case l.limit.Window.kind == rolling:
 		back := l.window
 		if n > -l.limit.Burst {
 			back = l.cost(-n)
 		}
-		debt := l.debt(l.load(state), now)
+		debt := l.debt(l.load(state), at.now)
 		if debt.more(back) {
 			debt = l.sub(debt, back)
 		} else {
 			debt = span{}
 		}
-		l.store(state, now, debt)
-		tightest = tighter(tightest, l.allowed(debt))
+		l.store(state, at.now, debt)
+		return l.allowed(debt)
+	case l.calendar != nil:
+		c := l.inCalendar(state, at)
+		c.count = giveBack(c.count, n)
+		c.store(state[l.at:])
+		return c.result(l.limit)
+	default:
+		s := l.inSliding(state, at)
+		rest := min(0, s.current+int64(n))
+		s.current, s.previous = giveBack(s.current, n), giveBack(s.previous, int(max(rest, -mostWindowEvents)))
+		s.store(state[l.at:])
+		return s.result(l.limit)
 	}
-	return tightest
 }
 
 // load returns the theoretical arrival time.

@@ -7,15 +7,20 @@ import "sync"
 // to the one with more room, so that most slots are in use before both groups of
 // some key are full.
 type shard struct {
-	mu  sync.Mutex
-	now int64 // the latest time seen, in nanoseconds since the start of the store
+	mu     sync.Mutex
+	moment // the latest seen
 	table
 
 	overflow []int64 // the state that the keys without a slot share
 	first    int     // groups of the first table
 	most     int     // groups of the largest table, first × 2ⁿ
+	// A shard fills two cache lines, so that it shares none.
+}
 
-	_ [8]byte // a shard fills two cache lines, so that it shares none
+// A moment is a time by two clocks.
+type moment struct {
+	now  int64 // in nanoseconds since the start of the store, which never goes back
+	wall int64 // in nanoseconds since 1970, where a limit is by the calendar; else 0
 }
 
 // A table is what doubles. The zero table has no slots.
@@ -94,7 +99,7 @@ func (s *shard) claim(h uint64, limits []memoryLimit) []int64 {
 // room returns how many slots of a group nobody needs, and one of them.
 func (s *shard) room(g int, limits []memoryLimit) (at, free int) {
 	for i, h := range s.group(g) {
-		if h == 0 || settled(s.state(g, i), limits, s.now) {
+		if h == 0 || settled(s.state(g, i), limits, s.moment) {
 			at = i
 			free++
 		}
@@ -103,9 +108,9 @@ func (s *shard) room(g int, limits []memoryLimit) (at, free int) {
 }
 
 // settled reports whether a state owes nothing, so that it equals no state.
-func settled(state []int64, limits []memoryLimit, now int64) bool {
+func settled(state []int64, limits []memoryLimit, at moment) bool {
 	for i := range limits {
-		if limits[i].debt(limits[i].load(state), now) != (span{}) {
+		if !limits[i].settled(state, at) {
 			return false
 		}
 	}
@@ -122,7 +127,7 @@ func (s *shard) grow(limits []memoryLimit) {
 	for g := range old.groups {
 		for i, h := range old.group(g) {
 			state := old.state(g, i)
-			if h == 0 || settled(state, limits, s.now) {
+			if h == 0 || settled(state, limits, s.moment) {
 				continue
 			}
 			home, second := homes(h, s.groups)
