@@ -15,6 +15,9 @@ type Store interface {
 	// New, with limits that New has checked: there is at least one, and Events,
 	// Per and Burst are all positive. The limits belong to the store from then on.
 	//
+	// Limits may be counted in windows. A store that can't count in the Window of one
+	// returns an error, and never counts it otherwise.
+	//
 	// A name that is open already is an error, since two limiters that share their
 	// counts by accident refuse what neither would. Keys of one bucket never meet
 	// those of another.

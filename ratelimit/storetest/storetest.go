@@ -402,6 +402,50 @@ var cases = []check{
 			}
 		}
 	}},
+	{name: "windows", frozen: true, why: "a limit in windows is counted so, or Open refuses it", run: func(t *testing.T, s *subject) {
+		day := ratelimit.PerCalendarDay(6, nil)
+		day.Burst = 6
+		if b, err := s.store.Open("day", []ratelimit.Limit{day}); err == nil {
+			take(t, b, "a", 6)
+			res := take(t, b, "a", 1)
+			if res.Allowed || res.RetryAfter <= 0 || res.RetryAfter > 24*time.Hour || res.Limit != day {
+				t.Errorf("7 of 6 a day: got %+v, want a refusal until midnight", res)
+			}
+			// Six are there after midnight, and none before.
+			s.Advance(res.RetryAfter / 2)
+			if res := take(t, b, "a", 1); res.Allowed {
+				t.Errorf("before midnight: got %+v, want a refusal", res)
+			}
+			s.Advance(res.RetryAfter - res.RetryAfter/2)
+			if res := take(t, b, "a", 6); !res.Allowed {
+				t.Errorf("after midnight: got %+v, want all 6", res)
+			}
+			take(t, b, "a", -4)
+			if res := take(t, b, "a", 5); res.Allowed {
+				t.Errorf("5 of 4 that were given back: got %+v, want a refusal", res)
+			}
+			if res := take(t, b, "a", 4); !res.Allowed {
+				t.Errorf("4 of 4 that were given back: got %+v, want them allowed", res)
+			}
+		}
+		sliding := limit(6, time.Minute, 6).Sliding()
+		if b, err := s.store.Open("sliding", []ratelimit.Limit{sliding}); err == nil {
+			s.Advance(time.Minute - time.Second) // wherever in a window that is
+			take(t, b, "a", 6)
+			res := take(t, b, "a", 3)
+			if res.Allowed || res.RetryAfter <= 30*time.Second-time.Nanosecond || res.RetryAfter > 90*time.Second || res.Limit != sliding {
+				t.Errorf("9 of 6 a minute: got %+v, want a refusal until half of them have slid out", res)
+			}
+			s.Advance(res.RetryAfter - time.Nanosecond)
+			if res := take(t, b, "a", 3); res.Allowed {
+				t.Errorf("a nanosecond too early: got %+v, want a refusal", res)
+			}
+			s.Advance(time.Nanosecond)
+			if res := take(t, b, "a", 3); !res.Allowed {
+				t.Errorf("then: got %+v, want 3 allowed", res)
+			}
+		}
+	}},
 	{name: "done context", why: "a context that is done is an error or changes nothing, but never a wrong decision", run: func(t *testing.T, s *subject) {
 		b := s.open(t, "b", hourly(1))
 		take(t, b, "a", 1)

@@ -42,6 +42,11 @@ func (s *store) Open(name string, limits []ratelimit.Limit) (ratelimit.Bucket, e
 		}
 		return nil, errors.New("the name is taken")
 	}
+	for _, l := range limits {
+		if l.Window != (ratelimit.Window{}) && s.flaw != "windows are ignored" {
+			return nil, errors.New("there are no windows here")
+		}
+	}
 	if s.names == nil {
 		s.names = make(map[string]*bucket)
 	}
@@ -261,6 +266,7 @@ func TestRunFindsFlaws(t *testing.T) {
 		{"Remaining is off by one", "result"},
 		{"ResetAfter is off", "reset_after"},
 		{"few keys", "many_keys"},
+		{"windows are ignored", "windows"},
 	} {
 		t.Run(c.flaw, func(t *testing.T) {
 			child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestFlawed$", "-test.timeout=60s") //nolint:gosec // this very binary
