@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -105,6 +106,7 @@ func (m *Memory) Open(name string, limits []Limit) (Bucket, error) {
 
 // A memoryBucket is what the keys of one limiter owe.
 type memoryBucket struct {
+	id       uint64 // in the order in which buckets are made
 	limits   []memoryLimit
 	windows  bool // a limit is counted in windows
 	minBurst int
@@ -123,8 +125,10 @@ type memoryLimit struct {
 	calendar *calendarCache // nil if it is not by the calendar
 }
 
+var memoryBuckets atomic.Uint64
+
 func newMemoryBucket(start time.Time, maxKeys int, rates []rate) *memoryBucket {
-	b := &memoryBucket{minBurst: minBurst(rates), seed: maphash.MakeSeed(), start: start}
+	b := &memoryBucket{id: memoryBuckets.Add(1), minBurst: minBurst(rates), seed: maphash.MakeSeed(), start: start}
 	words := 0
 	for _, r := range rates {
 		l := memoryLimit{rate: r, at: words}
@@ -162,21 +166,10 @@ func (b *memoryBucket) Take(_ context.Context, key string, n int) (Result, error
 	case n > b.minBurst:
 		return Result{}, ErrCostExceedsBurst
 	}
-	h := maphash.String(b.seed, key)
-	if h == 0 {
-		h = 1 // 0 marks an empty slot
-	}
-	at := moment{now: int64(time.Since(b.start))}
-	if b.windows {
-		now := time.Now()
-		at = moment{int64(now.Sub(b.start)), now.UnixNano()}
-	}
-
-	s := &b.shards[h&b.mask]
+	h, s := b.place(key)
+	at := b.moment()
 	s.mu.Lock()
-	// The clock was read outside the lock, so another caller's may be later. Time
-	// must not go back within a shard.
-	s.now, s.wall = max(s.now, at.now), at.wall
+	s.advance(at)
 	var res Result
 	state := s.find(h)
 	switch {
@@ -197,6 +190,30 @@ func (b *memoryBucket) Take(_ context.Context, key string, n int) (Result, error
 	return res, nil
 }
 
+// place returns the hash of a key, and its shard.
+func (b *memoryBucket) place(key string) (h uint64, s *shard) {
+	h = maphash.String(b.seed, key)
+	if h == 0 {
+		h = 1 // 0 marks an empty slot
+	}
+	return h, &b.shards[h&b.mask]
+}
+
+// moment reads the clock, once.
+func (b *memoryBucket) moment() moment {
+	if !b.windows {
+		return moment{now: int64(time.Since(b.start))}
+	}
+	now := time.Now()
+	return moment{int64(now.Sub(b.start)), now.UnixNano()}
+}
+
+// advance moves the shard's time. The clock was read outside the lock, so another
+// caller's may be later, and time must not go back within a shard.
+func (s *shard) advance(to moment) {
+	s.now, s.wall = max(s.now, to.now), to.wall
+}
+
 // take spends n of every limit, or of none.
 func (b *memoryBucket) take(state []int64, at moment, n int) Result {
 	if len(b.limits) == 1 && !b.windows { // the usual case needs one pass
@@ -210,15 +227,26 @@ func (b *memoryBucket) take(state []int64, at moment, n int) Result {
 		l.store(state, now, after)
 		return l.allowed(after)
 	}
-	var longest Result
+	if res := b.ask(state, at, n); !res.Allowed {
+		return res
+	}
+	return b.spend(state, at, n)
+}
+
+// ask returns the refusal of the limit that refuses for the longest time, or a Result of
+// which nothing but Allowed is set.
+func (b *memoryBucket) ask(state []int64, at moment, n int) Result {
+	longest := Result{Allowed: true}
 	for i := range b.limits {
 		if res := b.limits[i].ask(state, at, n); !res.Allowed && res.RetryAfter > longest.RetryAfter {
 			longest = res
 		}
 	}
-	if longest.RetryAfter > 0 {
-		return longest
-	}
+	return longest
+}
+
+// spend takes n of every limit, which ask has allowed.
+func (b *memoryBucket) spend(state []int64, at moment, n int) Result {
 	var tightest Result
 	for i := range b.limits {
 		tightest = tighter(tightest, b.limits[i].spend(state, at, n))

@@ -340,6 +340,15 @@ var errRefused = errors.New("ratelimit: over the limit")
 
 // decide counts a request that is not exempt.
 func (l *Limiter) decide(r *http.Request) decision {
+	d := l.prepare(r)
+	if d.err == nil {
+		d.take(r.Context())
+	}
+	return d
+}
+
+// prepare finds out what a request that is not exempt is counted as.
+func (l *Limiter) prepare(r *http.Request) decision {
 	d := decision{tier: &l.tier, n: 1}
 	if l.plan != nil {
 		if d.err = l.choose(&d, r); d.err != nil {
@@ -356,11 +365,16 @@ func (l *Limiter) decide(r *http.Request) decision {
 			return d
 		}
 	}
-	d.Result, d.err = d.tier.take(r.Context(), d.key, d.n)
+	d.err = d.tier.check(d.key, d.n)
+	return d
+}
+
+// take counts what was prepared.
+func (d *decision) take(ctx context.Context) {
+	d.Result, d.err = d.tier.bucket.Take(ctx, d.key, d.n)
 	if d.err == nil && !d.Allowed {
 		d.err = errRefused
 	}
-	return d
 }
 
 // choose finds the plan of a request.
@@ -394,13 +408,21 @@ func (l *Limiter) Take(ctx context.Context, key string, n int) (Result, error) {
 }
 
 func (t *tier) take(ctx context.Context, key string, n int) (Result, error) {
-	switch {
-	case key == "":
-		return Result{}, ErrNoKey
-	case n <= 0:
-		return Result{}, ErrCost
-	case n > t.minBurst:
-		return Result{}, ErrCostExceedsBurst
+	if err := t.check(key, n); err != nil {
+		return Result{}, err
 	}
 	return t.bucket.Take(ctx, key, n)
+}
+
+// check returns the error of what can't be counted.
+func (t *tier) check(key string, n int) error {
+	switch {
+	case key == "":
+		return ErrNoKey
+	case n <= 0:
+		return ErrCost
+	case n > t.minBurst:
+		return ErrCostExceedsBurst
+	}
+	return nil
 }

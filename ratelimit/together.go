@@ -1,0 +1,199 @@
+package ratelimit
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+
+	httperr "github.com/sallyport/sallyport/errors"
+)
+
+// A Group is several limiters that count by keys of their own, by address and by tenant
+// say, and decide together: a request takes from all of them or from none. It is safe for
+// concurrent use.
+type Group struct{ limiters []*Limiter }
+
+// Together returns the Group of these limiters. Each keeps its Name, its Skip, its Plans
+// and the rest of its Config: one that skips a request has no part in it, and one in
+// shadow counts by itself and keeps nothing back.
+//
+// Where all of them have a [Memory], or no Store, the decision is atomic. With others
+// each is asked in turn, and where one refuses, the others get back what they counted: so
+// no more is ever allowed than every limit allows, but between the two moments another
+// request may be refused that would not have been. What can't be given back, since a
+// store fails just then, stays counted.
+//
+// It returns an error if there is none, if one is nil, or if one is there twice.
+func Together(limiters ...*Limiter) (*Group, error) {
+	if len(limiters) == 0 {
+		return nil, errors.New("ratelimit: Together: there are no limiters")
+	}
+	for i, l := range limiters {
+		switch {
+		case l == nil:
+			return nil, fmt.Errorf("ratelimit: Together: limiter %d is nil", i)
+		case slices.Index(limiters, l) != i:
+			return nil, fmt.Errorf("ratelimit: Together: limiter %d, %q, is there twice", i, l.name)
+		}
+	}
+	return &Group{slices.Clone(limiters)}, nil
+}
+
+// Wrap returns a handler that calls next for the requests that every limiter allows, and
+// answers the others as [Limiter.Wrap] does. If several refuse, the answer is that of the
+// one that does for the longest time. It panics if next is nil.
+func (g *Group) Wrap(next http.Handler) http.Handler {
+	if next == nil {
+		panic("ratelimit: Group.Wrap: the handler is nil")
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		parts, refused := g.decide(r)
+		for i := range parts {
+			if p := &parts[i]; !p.limiter.shadow {
+				p.limiter.setFields(w.Header(), p.decision)
+			}
+		}
+		if refused != nil {
+			httperr.Write(w, r, refused.limiter.problem(refused.decision))
+			return
+		}
+		for i := range parts {
+			if p := &parts[i]; p.limiter.settleLater && p.err == nil {
+				r = p.reserve(p.limiter, r)
+			}
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// Check counts r and decides whether it may go on, without writing an answer. The error
+// is that of [Limiter.Check]. The Result is the refusal for the longest time, or the one
+// of whose limit the smallest part is left.
+func (g *Group) Check(r *http.Request) (Result, error) {
+	parts, refused := g.decide(r)
+	if refused != nil {
+		return refused.Result, refused.limiter.problem(refused.decision)
+	}
+	res := Result{Allowed: true}
+	for i := range parts {
+		if p := &parts[i]; !p.limiter.shadow && p.Limit.Burst > 0 {
+			res = tighter(res, p.Result)
+		}
+	}
+	return res, nil
+}
+
+// A part is what one limiter makes of a request.
+type part struct {
+	limiter *Limiter
+	decision
+}
+
+// decide counts r. If it may not go on, it returns the part that says so.
+func (g *Group) decide(r *http.Request) (parts []part, refused *part) {
+	parts = make([]part, 0, len(g.limiters))
+	for _, l := range g.limiters {
+		if l.skip == nil || !l.skip(r) {
+			parts = append(parts, part{l, l.prepare(r)})
+		}
+	}
+	// Nothing is taken if it is clear already that something refuses.
+	binding := make([]*part, 0, len(parts))
+	for i := range parts {
+		switch p := &parts[i]; {
+		case p.limiter.shadow:
+			if p.err == nil {
+				p.take(r.Context())
+			}
+			if p.err != nil {
+				p.limiter.tell(r, p.decision)
+			}
+		case p.err != nil && refused == nil:
+			refused = p
+		default:
+			binding = append(binding, p)
+		}
+	}
+	if refused != nil {
+		return parts, refused
+	}
+	if !takeAtOnce(binding) {
+		takeInTurn(r.Context(), binding)
+	}
+	for _, p := range binding {
+		if p.err != nil && (refused == nil || p.RetryAfter > refused.RetryAfter) {
+			refused = p
+		}
+	}
+	return parts, refused
+}
+
+// takeInTurn asks one after the other, until one refuses or fails. What was taken is
+// given back then.
+func takeInTurn(ctx context.Context, parts []*part) {
+	done := false
+	taken := 0
+	defer func() {
+		if !done { // also if a store panics
+			for _, p := range parts[:taken] {
+				_, _ = p.tier.bucket.Take(ctx, p.key, -p.n)
+			}
+		}
+	}()
+	for _, p := range parts {
+		if p.take(ctx); p.err != nil {
+			return
+		}
+		taken++
+	}
+	done = true
+}
+
+// A memoryAsk is a part that is decided in memory.
+type memoryAsk struct {
+	*part
+	bucket *memoryBucket
+	shard  *shard
+	hash   uint64
+	state  []int64
+}
+
+// takeAtOnce decides in memory, if all of parts are there; else it reports false.
+func takeAtOnce(parts []*part) bool {
+	all := make([]memoryAsk, len(parts))
+	for i, p := range parts {
+		b, ok := p.tier.bucket.(*memoryBucket)
+		if !ok {
+			return false
+		}
+		all[i] = memoryAsk{part: p, bucket: b}
+		all[i].hash, all[i].shard = b.place(p.key)
+	}
+	// Every caller locks in the order in which the buckets were made, so that no two wait
+	// for each other.
+	slices.SortFunc(all, func(a, b memoryAsk) int { return cmp.Compare(a.bucket.id, b.bucket.id) })
+	refused := false
+	for i := range all {
+		a := &all[i]
+		at := a.bucket.moment()
+		a.shard.mu.Lock()
+		defer a.shard.mu.Unlock()
+		a.shard.advance(at)
+		if a.state = a.shard.find(a.hash); a.state == nil {
+			a.state = a.shard.claim(a.hash, a.bucket.limits)
+		}
+		if res := a.bucket.ask(a.state, a.shard.moment, a.n); !res.Allowed {
+			a.Result, a.err = res, errRefused
+			refused = true
+		}
+	}
+	for i := range all {
+		if a := &all[i]; !refused {
+			a.Result = a.bucket.spend(a.state, a.shard.moment, a.n)
+		}
+	}
+	return true
+}
