@@ -87,7 +87,7 @@ func FuzzBounds(f *testing.F) {
 		if at.Before(start) || !at.Before(end) {
 			t.Fatalf("%s is not between %s and %s", at.In(in), start, end)
 		}
-		for _, other := range []time.Time{start, start.Add((end.Sub(start)) / 2), end.Add(-1)} {
+		for _, other := range []time.Time{start, start.Add(end.Sub(start) / 2), end.Add(-1)} {
 			if s, e := limit.Window.Bounds(other); !s.Equal(start) || !e.Equal(end) {
 				t.Fatalf("%s is in the window of %s, but has one from %s to %s", other.In(in), start, s, e)
 			}
@@ -174,7 +174,9 @@ func (m *slidingModel) allows(now time.Duration, n int) bool {
 func TestSlidingEqualsModel(t *testing.T) {
 	for _, limit := range []ratelimit.Limit{
 		ratelimit.PerSecond(10), ratelimit.PerSecond(1), ratelimit.PerMinute(7),
-		{Events: 3, Per: 7 * time.Nanosecond}, {Events: 1000, Per: 333_333_333}, {Events: 1<<31 - 1, Per: 24 * time.Hour},
+		{Events: 3, Per: 7 * time.Nanosecond},
+		{Events: 1000, Per: 333_333_333},
+		{Events: 1<<31 - 1, Per: 24 * time.Hour},
 	} {
 		t.Run(limit.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
