@@ -34,9 +34,9 @@ func TestCalendarAfterTheClockWasSet(t *testing.T) {
 		{28, 0, true, 0},
 	} {
 		now := at(step.day, step.hour)
-		res := l.ask(state, now, 1)
-		if res.Allowed {
-			l.spend(state, now, 1)
+		var res, spent Result
+		if l.ask(&res, state, now, 1); res.Allowed {
+			l.spend(&spent, state, now, 1)
 		}
 		if res.Allowed != step.allowed || res.RetryAfter != step.wait {
 			t.Errorf("step %d: got %+v, want %v and %s", i+1, res, step.allowed, step.wait)

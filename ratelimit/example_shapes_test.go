@@ -100,9 +100,9 @@ func ExampleTogether() {
 	// Output:
 	// 200 ["address";r=1;t=30 "tenant";r=2;t=40]
 	// 200 ["address";r=0;t=30 "tenant";r=1;t=20]
-	// 429 ["address";r=0;t=30]
+	// 429 ["address";r=0;t=30 "tenant";r=1;t=20]
 	// 200 ["address";r=1;t=30 "tenant";r=0;t=20]
-	// 429 ["tenant";r=0;t=20]
+	// 429 ["address";r=1;t=30 "tenant";r=0;t=20]
 }
 
 // A client that waits as the service says.

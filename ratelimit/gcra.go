@@ -113,6 +113,18 @@ func (r *rate) sub(a, b span) span {
 	return s
 }
 
+// less returns the debt that is left after -n events were given back.
+func (r *rate) less(debt span, n int) span {
+	back := r.window
+	if n > -r.limit.Burst {
+		back = r.cost(-n)
+	}
+	if debt.more(back) {
+		return r.sub(debt, back)
+	}
+	return span{}
+}
+
 func (a span) more(b span) bool {
 	return a.ns > b.ns || a.ns == b.ns && a.frac > b.frac
 }
@@ -120,24 +132,32 @@ func (a span) more(b span) bool {
 // remaining returns how many events are left to a key with this debt.
 func (r *rate) remaining(debt span) int {
 	left := r.sub(r.window, debt)
+	if r.e == 1 {
+		return int(uint64(left.ns) / r.p) //nolint:gosec // not negative, and at most Burst
+	}
 	hi, lo := bits.Mul64(uint64(left.ns), r.e) //nolint:gosec // not negative: no debt exceeds the window
 	lo, carry := bits.Add64(lo, left.frac, 0)
 	n, _ := bits.Div64(hi+carry, lo, r.p)
 	return int(n) //nolint:gosec // at most Burst
 }
 
-// allowed returns the result for a key that has this debt after it was allowed.
-func (r *rate) allowed(debt span) Result {
-	return Result{Allowed: true, Limit: r.limit, Remaining: r.remaining(debt), ResetAfter: debt.duration()}
+// allowed writes the result for a key that has this debt after it was allowed.
+// It writes field by field into where the result belongs, since each copy of a
+// Result that was just made costs as much as the rest of the arithmetic.
+func (r *rate) allowed(res *Result, debt span) {
+	res.Allowed = true
+	res.Limit.Events, res.Limit.Per, res.Limit.Burst, res.Limit.Window = r.limit.Events, r.limit.Per, r.limit.Burst, Window{}
+	res.Remaining = r.remaining(debt)
+	res.RetryAfter = 0
+	res.ResetAfter = debt.duration()
 }
 
-// refused returns the result for a key that has this debt, and would have more
+// refused writes the result for a key that has this debt, and would have more
 // than the window if it were allowed.
-func (r *rate) refused(debt, after span) Result {
-	return Result{
-		Limit: r.limit, Remaining: r.remaining(debt),
-		RetryAfter: r.sub(after, r.window).duration(), ResetAfter: debt.duration(),
-	}
+func (r *rate) refused(res *Result, debt, after span) {
+	r.allowed(res, debt)
+	res.Allowed = false
+	res.RetryAfter = r.sub(after, r.window).duration()
 }
 
 // duration returns a, rounded up to the next nanosecond.

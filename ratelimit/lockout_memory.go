@@ -7,6 +7,7 @@ import (
 	"hash/maphash"
 	"math"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 )
@@ -360,36 +361,37 @@ func (t *lockoutTable) claim(s *shard, h uint64) []int64 {
 	if &state[0] != &s.overflow[0] {
 		return state
 	}
-	a, b := homes(h, s.groups)
-	group, slot, least := 0, -1, t.full
+	in := s.table.Load()
+	a, b := homes(h, in.groups)
+	least, slot := t.full, []int64(nil)
 	for _, g := range [...]int{a, b} {
-		for i := range groupSize {
-			if debt := s.state(g, i)[0] - s.now; debt <= least {
-				group, slot, least = g, i, debt
+		for one := range slices.Chunk(in.group(g), in.width) {
+			if debt := one[1] - s.now; debt <= least {
+				least, slot = debt, one
 			}
 		}
 	}
-	if slot < 0 {
+	if slot == nil {
 		return nil
 	}
-	s.group(group)[slot] = h
-	state = s.state(group, slot)
-	state[0] = s.now
-	return state
+	slot[0] = int64(h) //nolint:gosec // bits
+	slot[1] = s.now
+	return slot[1:]
 }
 
 // crowded reports whether a site has its share of the slots. They are counted only
 // where h could go next to several of them, and no more than once a second while there
 // are too many.
 func (t *lockoutTable) crowded(s *lockoutShard, h, from uint64) bool {
-	if s.groups == 0 {
+	groups := s.table.Load().groups
+	if groups == 0 {
 		return false
 	}
 	mine, heavy := site(from), &s.heavy[from%uint64(len(s.heavy))]
-	a, b := homes(h, s.groups)
+	a, b := homes(h, groups)
 	if s.slotsOf(mine, a, a+1)+s.slotsOf(mine, b, b+1) >= crowd {
 		if heavy.site != mine || heavy.room == 0 && s.now-heavy.at >= recount {
-			*heavy = heavySite{mine, max(0, t.share-s.slotsOf(mine, 0, s.groups)), s.now}
+			*heavy = heavySite{mine, max(0, t.share-s.slotsOf(mine, 0, groups)), s.now}
 		}
 		if heavy.room == 0 {
 			return true
@@ -403,8 +405,9 @@ func (t *lockoutTable) crowded(s *lockoutShard, h, from uint64) bool {
 
 // slotsOf returns how many slots a site needs in the groups from first up to end.
 func (s *lockoutShard) slotsOf(mine int64, first, end int) (n int) {
-	for at := first * groupSize * s.words; at < end*groupSize*s.words; at += s.words {
-		if s.states[at] > s.now && s.states[at+2]&^math.MaxUint32 == mine {
+	t := s.table.Load()
+	for at := first * groupSize * t.width; at < end*groupSize*t.width; at += t.width {
+		if state := t.slots[at+1:]; state[0] > s.now && state[2]&^math.MaxUint32 == mine {
 			n++
 		}
 	}

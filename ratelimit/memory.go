@@ -106,9 +106,10 @@ func (m *Memory) Open(name string, limits []Limit) (Bucket, error) {
 
 // A memoryBucket is what the keys of one limiter owe.
 type memoryBucket struct {
-	id       uint64 // in the order in which buckets are made
 	limits   []memoryLimit
-	windows  bool // a limit is counted in windows
+	simple   bool   // one limit, of one word
+	windows  bool   // a limit is counted in windows
+	id       uint64 // in the order in which buckets are made
 	minBurst int
 	seed     maphash.Seed
 	start    time.Time
@@ -144,6 +145,7 @@ func newMemoryBucket(start time.Time, maxKeys int, rates []rate) *memoryBucket {
 		}
 		b.limits = append(b.limits, l)
 	}
+	b.simple = words == 1
 	shards := 1
 	for shards < maxShards && maxKeys/shards > keysPerShard {
 		shards *= 2
@@ -157,37 +159,32 @@ func newMemoryBucket(start time.Time, maxKeys int, rates []rate) *memoryBucket {
 }
 
 // Take decides at once, whatever ctx is.
-func (b *memoryBucket) Take(_ context.Context, key string, n int) (Result, error) {
+func (b *memoryBucket) Take(_ context.Context, key string, n int) (res Result, err error) {
 	switch {
 	case key == "":
-		return Result{}, ErrNoKey
+		return res, ErrNoKey
 	case n == 0:
-		return Result{}, ErrCost
+		return res, ErrCost
 	case n > b.minBurst:
-		return Result{}, ErrCostExceedsBurst
+		return res, ErrCostExceedsBurst
 	}
+	b.take(&res, key, n)
+	return res, nil
+}
+
+// take is Take, with what it is given checked, and with a res that is zero.
+func (b *memoryBucket) take(res *Result, key string, n int) {
 	h, s := b.place(key)
 	at := b.moment()
+	if b.simple && n > 0 {
+		if slot := s.table.Load().pair(h); slot != nil && b.swap(res, slot, h, at.now, n) {
+			return
+		}
+	}
 	s.mu.Lock()
 	s.advance(at)
-	var res Result
-	state := s.find(h)
-	switch {
-	case n > 0:
-		if state == nil {
-			state = s.claim(h, b.limits)
-		}
-		res = b.take(state, s.moment, n)
-	case state != nil:
-		res = b.giveBack(state, s.moment, n)
-	default:
-		// It owes nothing of its own. What it took from the overflow slot stays
-		// taken, since others owe that too.
-		l := b.limits[0].limit
-		res = Result{Allowed: true, Limit: l, Remaining: l.Burst}
-	}
+	b.takeLocked(res, s, h, n)
 	s.mu.Unlock()
-	return res, nil
 }
 
 // place returns the hash of a key, and its shard.
@@ -202,10 +199,10 @@ func (b *memoryBucket) place(key string) (h uint64, s *shard) {
 // moment reads the clock, once.
 func (b *memoryBucket) moment() moment {
 	if !b.windows {
-		return moment{now: int64(time.Since(b.start))}
+		return moment{now: max(0, int64(time.Since(b.start)))}
 	}
 	now := time.Now()
-	return moment{int64(now.Sub(b.start)), now.UnixNano()}
+	return moment{max(0, int64(now.Sub(b.start))), now.UnixNano()}
 }
 
 // advance moves the shard's time. The clock was read outside the lock, so another
@@ -214,53 +211,89 @@ func (s *shard) advance(to moment) {
 	s.now, s.wall = max(s.now, to.now), to.wall
 }
 
-// take spends n of every limit, or of none.
-func (b *memoryBucket) take(state []int64, at moment, n int) Result {
-	if len(b.limits) == 1 && !b.windows { // the usual case needs one pass
-		now := at.now
-		l := &b.limits[0]
-		debt := l.debt(l.load(state), now)
-		after := l.add(debt, l.cost(n))
-		if after.more(l.window) {
-			return l.refused(debt, after)
+// takeLocked is take for who holds the lock of the shard.
+func (b *memoryBucket) takeLocked(res *Result, s *shard, h uint64, n int) {
+	state := s.find(h)
+	switch {
+	case state == nil && n < 0:
+		// It owes nothing of its own. What it took from the overflow slot stays
+		// taken, since others owe that too.
+		l := b.limits[0].limit
+		*res = Result{Allowed: true, Limit: l, Remaining: l.Burst}
+	case b.simple:
+		if state == nil {
+			s.claim(h, b.limits)
 		}
-		l.store(state, now, after)
-		return l.allowed(after)
+		if slot := s.table.Load().pair(h); slot != nil {
+			b.swap(res, slot, h, s.now, n)
+		} else {
+			b.swap(res, (*pair)(s.shared), 0, s.now, n)
+		}
+	case n < 0:
+		b.giveBack(res, state, s.moment, n)
+	default:
+		if state == nil {
+			state = s.claim(h, b.limits)
+		}
+		b.spend(res, state, s.moment, n)
 	}
-	if res := b.ask(state, at, n); !res.Allowed {
-		return res
-	}
-	return b.spend(state, at, n)
 }
 
-// ask returns the refusal of the limit that refuses for the longest time, or a Result of
-// which nothing but Allowed is set.
-func (b *memoryBucket) ask(state []int64, at moment, n int) Result {
-	longest := Result{Allowed: true}
-	for i := range b.limits {
-		if res := b.limits[i].ask(state, at, n); !res.Allowed && res.RetryAfter > longest.RetryAfter {
-			longest = res
+// swap spends n of the only limit, or gives -n back, where one word is the state. It
+// needs no lock to spend: whoever is first swaps the word, and the others decide
+// again. It reports false, and does nothing, if the slot was taken from h or moved.
+//
+// A caller that comes late may have read the clock before others did. It owes what
+// they spent all the same, and more of it than at a later time.
+func (b *memoryBucket) swap(res *Result, slot *pair, hash uint64, now int64, n int) bool {
+	l := &b.limits[0]
+	for {
+		tat := atomic.LoadInt64(&slot[1])
+		if tat == moved || atomic.LoadInt64(&slot[0]) != int64(hash) { //nolint:gosec // bits
+			return false
+		}
+		debt := max(tat-now, 0)
+		after := debt
+		if n > 0 {
+			after += l.cost(n).ns
+		} else {
+			after = l.less(span{ns: debt}, n).ns
+		}
+		if after > l.window.ns {
+			l.refused(res, span{ns: debt}, span{ns: after})
+			return true
+		}
+		if atomic.CompareAndSwapInt64(&slot[1], tat, now+after) {
+			l.allowed(res, span{ns: after})
+			return true
 		}
 	}
-	return longest
 }
 
-// spend takes n of every limit, which ask has allowed.
-func (b *memoryBucket) spend(state []int64, at moment, n int) Result {
-	var tightest Result
+// spend spends n of every limit, or of none.
+func (b *memoryBucket) spend(res *Result, state []int64, at moment, n int) {
+	var one Result
 	for i := range b.limits {
-		tightest = tighter(tightest, b.limits[i].spend(state, at, n))
+		if b.limits[i].ask(&one, state, at, n); !one.Allowed && one.RetryAfter > res.RetryAfter {
+			*res = one
+		}
 	}
-	return tightest
+	if res.RetryAfter > 0 {
+		return
+	}
+	for i := range b.limits {
+		b.limits[i].spend(&one, state, at, n)
+		*res = tighter(*res, one)
+	}
 }
 
 // giveBack returns -n of every limit, as far as they were spent.
-func (b *memoryBucket) giveBack(state []int64, at moment, n int) Result {
-	var tightest Result
+func (b *memoryBucket) giveBack(res *Result, state []int64, at moment, n int) {
+	var one Result
 	for i := range b.limits {
-		tightest = tighter(tightest, b.limits[i].giveBack(state, at, n))
+		b.limits[i].giveBack(&one, state, at, n)
+		*res = tighter(*res, one)
 	}
-	return tightest
 }
 
 // settled reports whether a state owes nothing, so that it equals no state.
@@ -275,75 +308,67 @@ func (l *memoryLimit) settled(state []int64, at moment) bool {
 	}
 }
 
-// ask returns a refusal, or a Result of which nothing but Allowed is set.
-func (l *memoryLimit) ask(state []int64, at moment, n int) Result {
+// ask writes a refusal, or a Result of which nothing but Allowed is good.
+func (l *memoryLimit) ask(res *Result, state []int64, at moment, n int) {
 	switch {
 	case l.limit.Window.kind == rolling:
 		debt := l.debt(l.load(state), at.now)
 		if after := l.add(debt, l.cost(n)); after.more(l.window) {
-			return l.refused(debt, after)
+			l.refused(res, debt, after)
+			return
 		}
-		return Result{Allowed: true}
+		res.Allowed = true
 	case l.calendar != nil:
-		return l.inCalendar(state, at).ask(l.limit, n)
+		*res = l.inCalendar(state, at).ask(l.limit, n)
 	default:
-		return l.inSliding(state, at).ask(l.limit, n)
+		*res = l.inSliding(state, at).ask(l.limit, n)
 	}
 }
 
 // spend takes n, which ask has allowed.
-func (l *memoryLimit) spend(state []int64, at moment, n int) Result {
+func (l *memoryLimit) spend(res *Result, state []int64, at moment, n int) {
 	switch {
 	case l.limit.Window.kind == rolling:
 		debt := l.add(l.debt(l.load(state), at.now), l.cost(n))
 		l.store(state, at.now, debt)
-		return l.allowed(debt)
+		l.allowed(res, debt)
 	case l.calendar != nil:
 		c := l.inCalendar(state, at)
 		c.count += int64(n)
 		c.store(state[l.at:])
-		return c.result(l.limit)
+		*res = c.result(l.limit)
 	default:
 		s := l.inSliding(state, at)
 		s.current += int64(n)
 		s.store(state[l.at:])
-		return s.result(l.limit)
+		*res = s.result(l.limit)
 	}
 }
 
 // giveBack returns -n, as far as it was spent.
-func (l *memoryLimit) giveBack(state []int64, at moment, n int) Result {
+func (l *memoryLimit) giveBack(res *Result, state []int64, at moment, n int) {
 	switch {
 	case l.limit.Window.kind == rolling:
-		back := l.window
-		if n > -l.limit.Burst {
-			back = l.cost(-n)
-		}
-		debt := l.debt(l.load(state), at.now)
-		if debt.more(back) {
-			debt = l.sub(debt, back)
-		} else {
-			debt = span{}
-		}
+		debt := l.less(l.debt(l.load(state), at.now), n)
 		l.store(state, at.now, debt)
-		return l.allowed(debt)
+		l.allowed(res, debt)
 	case l.calendar != nil:
 		c := l.inCalendar(state, at)
 		c.count = giveBack(c.count, n)
 		c.store(state[l.at:])
-		return c.result(l.limit)
+		*res = c.result(l.limit)
 	default:
 		s := l.inSliding(state, at)
-		rest := min(0, s.current+int64(n))
-		s.current, s.previous = giveBack(s.current, n), giveBack(s.previous, int(max(rest, -mostWindowEvents)))
+		rest := min(0, s.current+int64(max(n, -mostWindowEvents)))
+		s.current, s.previous = giveBack(s.current, n), giveBack(s.previous, int(rest))
 		s.store(state[l.at:])
-		return s.result(l.limit)
+		*res = s.result(l.limit)
 	}
 }
 
 // load returns the theoretical arrival time.
 func (l *memoryLimit) load(state []int64) span {
-	tat := span{ns: state[l.at]}
+	tat := span{ns: atomic.LoadInt64(&state[l.at])} // see memoryBucket.swap
 	if l.e != 1 {
 		tat.frac = uint64(state[l.at+1]) //nolint:gosec // below e, which was an int
 	}

@@ -149,7 +149,8 @@ type tier struct {
 	quotas   []quota
 	minBurst int
 	bucket   Bucket
-	field    []string // RateLimit-Policy; shared by all answers, so cap = len
+	memory   *memoryBucket // bucket, if it is one: a call of it needs no copy of the Result
+	field    []string      // RateLimit-Policy; shared by all answers, so cap = len
 }
 
 // New returns a Limiter. It returns an error that names the field if cfg can't
@@ -223,6 +224,7 @@ func newTier(cfg Config, name string, rates []rate) (tier, error) {
 	if t.bucket, err = open(cfg, name, t.limits()); err != nil {
 		return tier{}, fmt.Errorf("ratelimit: Config.Store can't open %q: %w", name, err)
 	}
+	t.memory, _ = t.bucket.(*memoryBucket)
 	return t, nil
 }
 
@@ -371,7 +373,11 @@ func (l *Limiter) prepare(r *http.Request) decision {
 
 // take counts what was prepared.
 func (d *decision) take(ctx context.Context) {
-	d.Result, d.err = d.tier.bucket.Take(ctx, d.key, d.n)
+	if d.tier.memory != nil {
+		d.tier.memory.take(&d.Result, d.key, d.n)
+	} else {
+		d.Result, d.err = d.tier.bucket.Take(ctx, d.key, d.n)
+	}
 	if d.err == nil && !d.Allowed {
 		d.err = errRefused
 	}
@@ -403,15 +409,15 @@ func (l *Limiter) choose(d *decision, r *http.Request) error {
 // it does what Config.OnStoreError says; under Deny it returns ErrUnavailable.
 // A decision isn't cancelled with ctx: Memory decides at once, and other stores
 // within Config.StoreTimeout.
-func (l *Limiter) Take(ctx context.Context, key string, n int) (Result, error) {
-	return l.take(ctx, key, n)
-}
-
-func (t *tier) take(ctx context.Context, key string, n int) (Result, error) {
-	if err := t.check(key, n); err != nil {
-		return Result{}, err
+func (l *Limiter) Take(ctx context.Context, key string, n int) (res Result, err error) {
+	if err := l.check(key, n); err != nil {
+		return res, err
 	}
-	return t.bucket.Take(ctx, key, n)
+	if l.memory != nil {
+		l.memory.take(&res, key, n)
+		return res, nil
+	}
+	return l.bucket.Take(ctx, key, n)
 }
 
 // check returns the error of what can't be counted.

@@ -33,7 +33,7 @@ var (
 // Reserve is [Limiter.Take] for what may turn out to cost more or less than n. The
 // Reservation is nil if n was not allowed; one that is never settled stands.
 func (l *Limiter) Reserve(ctx context.Context, key string, n int) (*Reservation, Result, error) {
-	res, err := l.take(ctx, key, n)
+	res, err := l.Take(ctx, key, n)
 	if err != nil || !res.Allowed {
 		return nil, res, err
 	}

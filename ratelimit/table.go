@@ -1,20 +1,32 @@
 package ratelimit
 
-import "sync"
+import (
+	"math"
+	"sync"
+	"sync/atomic"
+)
 
 // A shard is an open-addressing table. Its slots stand in groups of groupSize,
 // and a key has its slot in one of two groups that follow from its hash. It goes
 // to the one with more room, so that most slots are in use before both groups of
 // some key are full.
+//
+// Whoever holds mu may do anything. Who does not may find a slot, and swap the
+// first word of its state from one value to a later one, if it reads the hash
+// once more after that value. So whoever holds mu gives a slot away, and moves
+// it, as give and grow do.
 type shard struct {
 	mu     sync.Mutex
 	moment // the latest seen
-	table
+	table  atomic.Pointer[table]
+	given  int64 // how many slots were given to another key
 
-	overflow []int64 // the state that the keys without a slot share
+	shared   []int64 // the slot, with no hash, of the keys that have none of their own
+	overflow []int64 // its state
 	first    int     // groups of the first table
 	most     int     // groups of the largest table, first × 2ⁿ
-	// A shard fills two cache lines, so that it shares none.
+
+	_ [24]byte // a shard fills two cache lines, so that it shares none
 }
 
 // A moment is a time by two clocks.
@@ -23,19 +35,22 @@ type moment struct {
 	wall int64 // in nanoseconds since 1970, where a limit is by the calendar; else 0
 }
 
-// A table is what doubles. The zero table has no slots.
+// A table is what doubles. At first it has no slots.
 type table struct {
-	hashes []uint64 // of each slot; 0 marks one that was never used
-	states []int64  // words for each slot
-	words  int
+	slots  []int64
+	width  int // words of a slot: the hash, 0 in one that was never used, and the state
 	groups int
 }
+
+// moved is the first word of a state that is in another table by now.
+const moved = math.MaxInt64
 
 // init says how many words a state has and how many groups there may be. The
 // number is rounded down, since doubling must arrive at it.
 func (s *shard) init(words, most int) {
-	s.words = words
-	s.overflow = make([]int64, words)
+	s.table.Store(&table{width: 1 + words})
+	s.shared = make([]int64, 1+words)
+	s.overflow = s.shared[1:]
 	doublings := 0
 	for most>>doublings >= 2*firstGroups {
 		doublings++
@@ -45,23 +60,53 @@ func (s *shard) init(words, most int) {
 }
 
 // find returns the state of a key that has a slot, or nil.
-func (t *table) find(h uint64) []int64 {
+func (s *shard) find(h uint64) []int64 {
+	if slot := s.table.Load().slot(h); slot != nil {
+		return slot[1:]
+	}
+	return nil
+}
+
+// slot returns the slot of a key that has one, or nil.
+func (t *table) slot(h uint64) []int64 {
 	if t.groups == 0 {
 		return nil
 	}
 	a, b := homes(h, t.groups)
-	for i, have := range t.group(a) {
-		if have == h {
-			return t.state(a, i)
-		}
-	}
-	for i, have := range t.group(b) {
-		if have == h {
-			return t.state(b, i)
+	for _, group := range [...][]int64{t.group(a), t.group(b)} {
+		for i := 0; i < len(group); i += t.width {
+			if group[i] == int64(h) { //nolint:gosec // bits
+				return group[i : i+t.width]
+			}
 		}
 	}
 	return nil
 }
+
+// pair is slot where a state is one word. It needs no lock.
+func (t *table) pair(hash uint64) *pair {
+	if t.groups == 0 {
+		return nil
+	}
+	h := int64(hash) //nolint:gosec // bits
+	a, b := homes(hash, t.groups)
+	inA, inB := (*pairs)(t.slots[a*len(pairs{}):]), (*pairs)(t.slots[b*len(pairs{}):])
+	// Side by side, so that the processor fetches both groups at the same time.
+	for i := 0; i < len(pairs{}); i += 2 {
+		if atomic.LoadInt64(&inA[i]) == h {
+			return (*pair)(inA[i:])
+		}
+		if atomic.LoadInt64(&inB[i]) == h {
+			return (*pair)(inB[i:])
+		}
+	}
+	return nil
+}
+
+type (
+	pair  = [2]int64 // a slot of a hash and one word of state
+	pairs = [2 * groupSize]int64
+)
 
 // homes returns the two groups of a hash in a table of so many, at most 2³². If
 // the number doubles, group g becomes 2g or 2g+1. The bits that choose are not
@@ -76,35 +121,56 @@ func homes(h uint64, groups int) (a, b int) {
 // grow, claim returns the overflow state.
 func (s *shard) claim(h uint64, limits []memoryLimit) []int64 {
 	for {
-		if s.groups > 0 {
-			a, b := homes(h, s.groups)
-			atA, freeA := s.room(a, limits)
-			atB, freeB := s.room(b, limits)
-			switch {
-			case freeA > 0 && freeA >= freeB:
-				s.group(a)[atA] = h
-				return s.state(a, atA)
-			case freeB > 0:
-				s.group(b)[atB] = h
-				return s.state(b, atB)
+		t := s.table.Load()
+		if t.groups > 0 {
+			a, b := homes(h, t.groups)
+			slot, freeA := s.room(t.group(a), t.width, limits)
+			atB, freeB := s.room(t.group(b), t.width, limits)
+			if freeB > freeA {
+				slot = atB
+			}
+			if slot != nil {
+				if s.give(slot, h, limits) {
+					return slot[1:]
+				}
+				continue
 			}
 		}
-		if s.groups == s.most {
+		if t.groups == s.most {
 			return s.overflow
 		}
 		s.grow(limits)
 	}
 }
 
-// room returns how many slots of a group nobody needs, and one of them.
-func (s *shard) room(g int, limits []memoryLimit) (at, free int) {
-	for i, h := range s.group(g) {
-		if h == 0 || settled(s.state(g, i), limits, s.moment) {
-			at = i
+// room returns how many slots of a group nobody needs, and the first of them.
+func (s *shard) room(group []int64, width int, limits []memoryLimit) (slot []int64, free int) {
+	for i := len(group) - width; i >= 0; i -= width {
+		if one := group[i : i+width]; one[0] == 0 || settled(one[1:], limits, s.moment) {
+			slot = one
 			free++
 		}
 	}
-	return at, free
+	return slot, free
+}
+
+// give gives a slot that nobody needs to h. It reports whether that was still so:
+// the key that had it may have come back.
+//
+// The state becomes a time in the past that no state ever was. Every other state
+// that the slot will have is later than all that it had, unless something is given
+// back. So who has read a state of the key before can't swap it any more.
+func (s *shard) give(slot []int64, h uint64, limits []memoryLimit) bool {
+	old := slot[0]
+	atomic.StoreInt64(&slot[0], 0) // who reads a state from here on reads no hash after it
+	tat := atomic.LoadInt64(&slot[1])
+	s.given++
+	if old != 0 && !settled(slot[1:], limits, s.moment) || !atomic.CompareAndSwapInt64(&slot[1], tat, -s.given) {
+		atomic.StoreInt64(&slot[0], old)
+		return false
+	}
+	atomic.StoreInt64(&slot[0], int64(h)) //nolint:gosec // bits
+	return true
 }
 
 // settled reports whether a state owes nothing, so that it equals no state.
@@ -120,36 +186,37 @@ func settled(state []int64, limits []memoryLimit, at moment) bool {
 // grow doubles the table and drops what is settled. Each key stays in the same
 // of its two groups, which become two groups each, so there is room for all.
 func (s *shard) grow(limits []memoryLimit) {
-	old := s.table
-	s.groups = max(s.first, 2*old.groups)
-	s.hashes = make([]uint64, s.groups*groupSize)
-	s.states = make([]int64, s.groups*groupSize*s.words)
+	old := s.table.Load()
+	t := &table{width: old.width, groups: max(s.first, 2*old.groups)}
+	t.slots = make([]int64, t.groups*groupSize*t.width)
 	for g := range old.groups {
-		for i, h := range old.group(g) {
-			state := old.state(g, i)
-			if h == 0 || settled(state, limits, s.moment) {
+		group := old.group(g)
+		for i := 0; i < len(group); i += old.width {
+			slot := group[i : i+old.width]
+			if slot[0] == 0 {
 				continue
 			}
-			home, second := homes(h, s.groups)
+			tat := atomic.SwapInt64(&slot[1], moved)
+			home, second := homes(uint64(slot[0]), t.groups) //nolint:gosec // bits
 			if home/2 != g {
 				home = second
 			}
-			group := s.group(home)
-			j := 0
-			for group[j] != 0 {
-				j++
+			to := t.group(home)
+			for to[0] != 0 {
+				to = to[t.width:]
 			}
-			group[j] = h
-			copy(s.state(home, j), state)
+			to[0], to[1] = slot[0], tat
+			copy(to[2:t.width], slot[2:])
+			if settled(to[1:t.width], limits, s.moment) {
+				to[0] = 0
+			}
 		}
 	}
+	s.table.Store(t)
 }
 
-func (t *table) group(g int) *[groupSize]uint64 {
-	return (*[groupSize]uint64)(t.hashes[g*groupSize:])
-}
-
-func (t *table) state(g, i int) []int64 {
-	at := (g*groupSize + i) * t.words
-	return t.states[at : at+t.words : at+t.words]
+// group returns the slots of a group.
+func (t *table) group(g int) []int64 {
+	size := groupSize * t.width
+	return t.slots[g*size : (g+1)*size : (g+1)*size]
 }

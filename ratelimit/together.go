@@ -20,11 +20,12 @@ type Group struct{ limiters []*Limiter }
 // and the rest of its Config: one that skips a request has no part in it, and one in
 // shadow counts by itself and keeps nothing back.
 //
-// Where all of them have a [Memory], or no Store, the decision is atomic. With others
-// each is asked in turn, and where one refuses, the others get back what they counted: so
-// no more is ever allowed than every limit allows, but between the two moments another
-// request may be refused that would not have been. What can't be given back, since a
-// store fails just then, stays counted.
+// Where all of them have a [Memory], or no Store, the decision is atomic among the
+// requests of groups. With others each is asked in turn, and where one refuses, the others
+// get back what they counted: so no more is ever allowed than every limit allows, but
+// between the two moments another request may be refused that would not have been; that
+// goes for requests which one of the limiters decides about by itself, too. What can't be
+// given back, since a store fails just then or a Memory is full, stays counted.
 //
 // It returns an error if there is none, if one is nil, or if one is there twice.
 func Together(limiters ...*Limiter) (*Group, error) {
@@ -44,7 +45,8 @@ func Together(limiters ...*Limiter) (*Group, error) {
 
 // Wrap returns a handler that calls next for the requests that every limiter allows, and
 // answers the others as [Limiter.Wrap] does. If several refuse, the answer is that of the
-// one that does for the longest time. It panics if next is nil.
+// one that does for the longest time; limiters that were not asked any more have no
+// RateLimit in it. It panics if next is nil.
 func (g *Group) Wrap(next http.Handler) http.Handler {
 	if next == nil {
 		panic("ratelimit: Group.Wrap: the handler is nil")
@@ -139,7 +141,9 @@ func takeInTurn(ctx context.Context, parts []*part) {
 	defer func() {
 		if !done { // also if a store panics
 			for _, p := range parts[:taken] {
-				_, _ = p.tier.bucket.Take(ctx, p.key, -p.n)
+				if res, err := p.tier.bucket.Take(ctx, p.key, -p.n); err == nil {
+					p.Result = res
+				}
 			}
 		}
 	}()
@@ -152,47 +156,48 @@ func takeInTurn(ctx context.Context, parts []*part) {
 	done = true
 }
 
-// A memoryAsk is a part that is decided in memory.
-type memoryAsk struct {
+// A place is where a part is decided in memory.
+type place struct {
 	*part
 	bucket *memoryBucket
 	shard  *shard
 	hash   uint64
-	state  []int64
 }
 
 // takeAtOnce decides in memory, if all of parts are there; else it reports false.
 func takeAtOnce(parts []*part) bool {
-	all := make([]memoryAsk, len(parts))
+	all := make([]place, len(parts))
 	for i, p := range parts {
-		b, ok := p.tier.bucket.(*memoryBucket)
-		if !ok {
+		b := p.tier.memory
+		if b == nil {
 			return false
 		}
-		all[i] = memoryAsk{part: p, bucket: b}
+		all[i] = place{part: p, bucket: b}
 		all[i].hash, all[i].shard = b.place(p.key)
 	}
 	// Every caller locks in the order in which the buckets were made, so that no two wait
 	// for each other.
-	slices.SortFunc(all, func(a, b memoryAsk) int { return cmp.Compare(a.bucket.id, b.bucket.id) })
+	slices.SortFunc(all, func(a, b place) int { return cmp.Compare(a.bucket.id, b.bucket.id) })
+	for i := range all {
+		at := all[i].bucket.moment()
+		all[i].shard.mu.Lock()
+		defer all[i].shard.mu.Unlock()
+		all[i].shard.advance(at)
+	}
 	refused := false
 	for i := range all {
 		a := &all[i]
-		at := a.bucket.moment()
-		a.shard.mu.Lock()
-		defer a.shard.mu.Unlock()
-		a.shard.advance(at)
-		if a.state = a.shard.find(a.hash); a.state == nil {
-			a.state = a.shard.claim(a.hash, a.bucket.limits)
-		}
-		if res := a.bucket.ask(a.state, a.shard.moment, a.n); !res.Allowed {
-			a.Result, a.err = res, errRefused
+		if a.bucket.takeLocked(&a.Result, a.shard, a.hash, a.n); !a.Allowed {
+			a.err = errRefused
 			refused = true
 		}
 	}
-	for i := range all {
-		if a := &all[i]; !refused {
-			a.Result = a.bucket.spend(a.state, a.shard.moment, a.n)
+	if refused {
+		for i := range all {
+			if a := &all[i]; a.err == nil {
+				a.Result = Result{}
+				a.bucket.takeLocked(&a.Result, a.shard, a.hash, -a.n)
+			}
 		}
 	}
 	return true
