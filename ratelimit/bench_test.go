@@ -117,3 +117,84 @@ func BenchmarkWrap(b *testing.B) {
 		})
 	}
 }
+
+func BenchmarkInFlight(b *testing.B) {
+	keys := make([]string, 10_000)
+	for i := range keys {
+		keys[i] = "/" + strconv.Itoa(i)
+	}
+	for _, bb := range []struct {
+		name  string
+		cfg   ratelimit.InFlightConfig
+		taken bool
+	}{
+		{"free", ratelimit.InFlightConfig{Max: 1000}, false},
+		{"free/controlled", ratelimit.InFlightConfig{Max: 1000, Queue: 1000, Target: 5e6}, false},
+		{"free/key", ratelimit.InFlightConfig{Max: 1000, Key: byPath}, false},
+		{"refused", ratelimit.InFlightConfig{Max: 1}, true},
+	} {
+		f := newInFlight(b, bb.cfg)
+		if bb.taken {
+			defer acquire(b, f, "")()
+		}
+		h := f.Wrap(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+		request := func() *http.Request {
+			s, r := scope.For(httptest.NewRequest(http.MethodGet, "/", nil))
+			s.Recorder = silent{}
+			return r
+		}
+		b.Run(bb.name, func(b *testing.B) {
+			r, w := request(), &discard{h: make(http.Header)}
+			b.ReportAllocs()
+			i := 0
+			for b.Loop() {
+				clear(w.h)
+				if i++; i == len(keys) {
+					i = 0
+				}
+				r.URL.Path = keys[i]
+				h.ServeHTTP(w, r)
+			}
+		})
+		b.Run(bb.name+"/parallel", func(b *testing.B) {
+			var worker atomic.Int64
+			b.ReportAllocs()
+			b.RunParallel(func(pb *testing.PB) {
+				r, w := request(), &discard{h: make(http.Header)}
+				i := int(worker.Add(1)) * 4999 % len(keys)
+				for pb.Next() {
+					clear(w.h)
+					if i++; i == len(keys) {
+						i = 0
+					}
+					r.URL.Path = keys[i]
+					h.ServeHTTP(w, r)
+				}
+			})
+		})
+	}
+}
+
+// Each place is handed to one who waits for it.
+func BenchmarkInFlightQueue(b *testing.B) {
+	for _, bb := range []struct {
+		name string
+		cfg  ratelimit.InFlightConfig
+	}{
+		{"in order", ratelimit.InFlightConfig{Max: 1, Queue: 1000}},
+		{"stands", ratelimit.InFlightConfig{Max: 1, Queue: 1000, Target: 1e9, Interval: 1}},
+	} {
+		b.Run(bb.name, func(b *testing.B) {
+			f := newInFlight(b, bb.cfg)
+			b.ReportAllocs()
+			b.SetParallelism(50)
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					if release, err := f.Acquire(b.Context(), ""); err == nil {
+						release()
+					}
+				}
+			})
+		})
+	}
+}
