@@ -1,10 +1,12 @@
 package ratelimit_test
 
 import (
+	"context"
 	"fmt"
 	"log"
 	"net/http"
 	"net/http/httptest"
+	"time"
 
 	"github.com/sallyport/sallyport/ratelimit"
 )
@@ -67,4 +69,70 @@ func ExampleLimiter_Take() {
 	// Output:
 	// true false
 	// false true
+}
+
+// One request at a time. The health check is exempt, so that a busy instance is not
+// taken for a dead one.
+func ExampleNewInFlight() {
+	busy, err := ratelimit.NewInFlight(ratelimit.InFlightConfig{
+		Max:  1,
+		Skip: func(r *http.Request) bool { return r.Pattern == "GET /healthz" },
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	mux := http.NewServeMux()
+	hello := busy.Wrap(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "hello") }))
+	mux.Handle("GET /healthz", hello)
+	mux.Handle("GET /", hello)
+	ask := func(path string) {
+		w := httptest.NewRecorder()
+		mux.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+		fmt.Printf("%s %d %q\n", path, w.Code, w.Header().Get("Retry-After"))
+	}
+
+	release, err := busy.Acquire(context.Background(), "") // as a request would that is being served
+	if err != nil {
+		log.Fatal(err)
+	}
+	ask("/")
+	ask("/healthz")
+	release()
+	ask("/")
+	// Output:
+	// / 503 "1"
+	// /healthz 200 ""
+	// / 200 ""
+}
+
+// A server that does not know how much it can take: the bound moves between 20
+// and 1000, so that nine of ten handlers return within 200 ms, and while all places
+// are taken nobody waits for long.
+func ExampleNewInFlight_overload() {
+	busy, err := ratelimit.NewInFlight(ratelimit.InFlightConfig{
+		Max: 1000, Min: 20, Latency: 200 * time.Millisecond,
+		Queue: 500, Target: 5 * time.Millisecond,
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(busy.Stats().Limit)
+	// Output: 20
+}
+
+// Work that is not a request takes a place in the same way.
+func ExampleInFlight_Acquire() {
+	reports, err := ratelimit.NewInFlight(ratelimit.InFlightConfig{
+		Name: "reports", Max: 4, Queue: 100, MaxWait: time.Minute,
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	release, err := reports.Acquire(context.Background(), "")
+	if err != nil {
+		log.Fatal(err) // ratelimit.ErrBusy, or the context's own
+	}
+	defer release()
+	fmt.Println(reports.Stats().Running)
+	// Output: 1
 }

@@ -17,13 +17,22 @@ import (
 )
 
 // InFlightConfig says how many requests an [InFlight] lets be served at once.
-// Only Max is required.
+// Only Max is required. See "Overload" in the package documentation for what
+// Latency and Target promise.
 type InFlightConfig struct {
 	// Name tells this bound from others in the log. It is printable ASCII. The
 	// default is "default".
 	Name string
 	// Max is how many requests are served at once, from 1 to 2²⁴.
 	Max int
+	// Latency makes the bound find its place between Min and Max: it grows while
+	// nine of ten handlers return within Latency, and shrinks while they do not. The
+	// wait in the queue does not count. 0 makes the bound Max; the most is 10 minutes.
+	// It can't be had together with a Key.
+	Latency time.Duration
+	// Min is how many requests are served at once however long they take, from 1 to
+	// Max. The default is a tenth of Max, at least 1. Without a Latency it must be 0.
+	Min int
 	// Key says whose bound a request counts against: each key has a Max of its own,
 	// and a Queue. Nil is one bound for all requests together. See [ByClientAddr] and
 	// [ByIdentity]; a bound by address belongs above what costs, one by identity
@@ -36,16 +45,16 @@ type InFlightConfig struct {
 	// Without a Queue it must be 0.
 	MaxWait time.Duration
 
-	// Target makes the queue one of controlled delay: a queue that only absorbs
-	// bursts stays as it is, and one that stands is cut to those that came within
-	// the last Target. 0 does not. CoDel's own value is 5 milliseconds, which suits
-	// handlers that together finish a request every few milliseconds. At most
-	// MaxWait. See "Overload" in the package documentation.
+	// Target makes the queue one of controlled delay: a queue that absorbs a burst
+	// stays as it is, and one that stands is cut to those that came within the last
+	// Target. 0 leaves the queue alone; the most is MaxWait. 5 milliseconds is the
+	// value of CoDel. Take it where requests are finished every few milliseconds, and
+	// more where there are few places and slow handlers.
 	Target time.Duration
-	// Interval is how long all of Max must have been taken, without a request that
-	// found room, until the queue counts as standing. The default is CoDel's, 100
-	// milliseconds; it should not be shorter than what a handler usually takes. At
-	// most 10 minutes. Without a Target it must be 0.
+	// Interval is for how long nobody must have found a place for the queue to
+	// count as one that stands. The default is that of CoDel, 100 milliseconds; it
+	// should not be shorter than what a handler usually takes. The most is 10 minutes.
+	// Without a Target it must be 0.
 	Interval time.Duration
 
 	// Skip exempts a request for which it returns true: it is served at once and
@@ -67,15 +76,16 @@ var (
 )
 
 // An InFlight bounds how many requests are served at once. It is safe for
-// concurrent use, and has no goroutine.
+// concurrent use, and has no goroutine. A request that finds a place costs no
+// allocation.
 type InFlight struct {
 	name     string
-	max      int
 	key      KeyFunc
 	skip     func(*http.Request) bool
 	queues   []queues // a power of two
 	seed     maphash.Seed
-	wait     string // the Retry-After
+	answers  []*httperr.Problem // one for each reason; nobody changes them
+	over     string             // the reason in the audit events
 	start    time.Time
 	reportAt atomic.Int64  // when the next event of a 503 is due, since start
 	untold   atomic.Uint64 // how many were answered since the last one
@@ -99,19 +109,17 @@ func NewInFlight(cfg InFlightConfig) (*InFlight, error) {
 		return nil, err
 	}
 	f := &InFlight{
-		name: cfg.Name, max: cfg.Max, key: cfg.Key, skip: cfg.Skip, seed: maphash.MakeSeed(),
-		wait: strconv.FormatInt(seconds(rules.maxWait), 10), start: time.Now(),
+		name: cfg.Name, key: cfg.Key, skip: cfg.Skip, seed: maphash.MakeSeed(), start: time.Now(),
 	}
-	if cfg.Key == nil {
-		f.queues = make([]queues, 1)
-		f.queues[0].rules = rules
-		return f, nil
+	shards := 1
+	if cfg.Key != nil {
+		shards = queueShards
 	}
-	f.queues = make([]queues, queueShards)
+	f.queues = make([]queues, shards)
 	for i := range f.queues {
-		f.queues[i].rules = rules
-		f.queues[i].byKey = make(map[string]*queue)
+		f.queues[i].init(rules, cfg.Key != nil)
 	}
+	f.prepare(rules)
 	return f, nil
 }
 
@@ -120,7 +128,7 @@ func (cfg *InFlightConfig) rules() (rules, error) {
 	bad := func(field string, value any, want string) (rules, error) {
 		return rules{}, fmt.Errorf("ratelimit: InFlightConfig.%s is %v, %s", field, value, want)
 	}
-	maxWait, interval := cfg.MaxWait, cfg.Interval
+	maxWait, interval, least := cfg.MaxWait, cfg.Interval, cfg.Min
 	switch {
 	case !quoted.Valid(cfg.Name):
 		return bad("Name", strconv.Quote(cfg.Name), "not printable ASCII")
@@ -145,7 +153,23 @@ func (cfg *InFlightConfig) rules() (rules, error) {
 	case interval == 0:
 		interval = 100 * time.Millisecond
 	}
-	return rules{max: cfg.Max, most: cfg.Queue, maxWait: maxWait, target: cfg.Target, interval: interval}, nil
+	switch {
+	case cfg.Latency < 0 || cfg.Latency > longestWait:
+		return bad("Latency", cfg.Latency, "not 0 to "+longestWait.String())
+	case cfg.Latency > 0 && cfg.Key != nil:
+		return bad("Latency", cfg.Latency, "but there is a Key")
+	case least < 0 || least > cfg.Max:
+		return bad("Min", least, "not 0 to Max")
+	case least > 0 && cfg.Latency == 0:
+		return bad("Min", least, "but there is no Latency")
+	case least == 0:
+		least = max(1, cfg.Max/10)
+	}
+	return rules{
+		max: cfg.Max, most: cfg.Queue, maxWait: maxWait,
+		target: cfg.Target, interval: interval,
+		latency: cfg.Latency, min: least,
+	}, nil
 }
 
 // Name returns the bound's name.
@@ -160,12 +184,14 @@ func (f *InFlight) Name() string { return f.name }
 // registered type temporary-reduced-capacity with code "overloaded". Where each
 // key has one, it is the client that asks for too much: a 429 problem of the type
 // quota-exceeded with code "concurrency_limited". Both have a Retry-After of
-// MaxWait, at least 1 second. A request whose context ends while it waits leaves
-// the queue and is answered like that, if anyone is there to read it.
+// MaxWait, rounded up to seconds. A request whose context ends while it waits
+// leaves the queue; if anyone is there to read it, the answer is a 503.
 //
 // A 429 is one audit event. What gets a 503 is no more to blame than what is
 // served, so of those there is one event a second at most, and it tells how many
-// they were.
+// they were. Each is in the log of errors.Recover, as every 503 is.
+//
+// If Key or Skip panics or Key fails, no place is taken.
 //
 // Wrap panics if next is nil. All handlers that are wrapped share the bound.
 func (f *InFlight) Wrap(next http.Handler) http.Handler {
@@ -188,13 +214,12 @@ func (f *InFlight) Wrap(next http.Handler) http.Handler {
 				return
 			}
 		}
-		in := f.of(key)
-		q, err := in.enter(r.Context(), key)
+		p, err := f.of(key).enter(r.Context(), key)
 		if err != nil {
 			httperr.Write(w, r, f.problem(err))
 			return
 		}
-		defer in.leave(q)
+		defer p.leave()
 		next.ServeHTTP(w, r)
 	})
 }
@@ -214,15 +239,14 @@ func (f *InFlight) Acquire(ctx context.Context, key string) (release func(), err
 	case f.key != nil && key == "":
 		return nil, ErrNoKey
 	}
-	in := f.of(key)
-	q, err := in.enter(ctx, key)
+	p, err := f.of(key).enter(ctx, key)
 	if err != nil {
 		return nil, err
 	}
 	var released atomic.Bool
 	return func() {
 		if !released.Swap(true) {
-			in.leave(q)
+			p.leave()
 		}
 	}, nil
 }
@@ -237,6 +261,7 @@ func (f *InFlight) of(key string) *queues {
 
 // InFlightStats is what an [InFlight] is doing and has done.
 type InFlightStats struct {
+	Limit   int    // how many are served at once now: Max, unless there is a Latency
 	Running int    // requests being served
 	Waiting int    // requests in a queue
 	Keys    int    // keys that they have; 1 at most without an InFlightConfig.Key
@@ -255,32 +280,49 @@ func (f *InFlight) Stats() InFlightStats {
 	return sum
 }
 
-// problem returns what the client is told where enter returned err.
-func (f *InFlight) problem(err error) *httperr.Problem {
-	if f.key != nil && errors.Is(err, ErrBusy) {
-		p := &httperr.Problem{
-			Type: typeQuotaExceeded, Title: "Quota Exceeded",
-			Status: http.StatusTooManyRequests, Code: "concurrency_limited",
-			Detail: "Too many requests at once. Wait for some of them to be answered.",
-			Header: http.Header{"Retry-After": {f.wait}},
-			Audit:  &audit.Event{Name: audit.RateLimitExceeded, Level: slog.LevelWarn, Reason: f.reason()},
-		}
-		return p.WithCause(err)
+// prepare makes the answers, since those of an overload must cost little.
+func (f *InFlight) prepare(r rules) {
+	f.over = f.name + ": over " + strconv.Itoa(r.max) + " at once"
+	if r.latency > 0 {
+		f.over = f.name + ": over what can be served within " + r.latency.String()
 	}
 	p := &httperr.Problem{
 		Type: typeReducedCapacity, Title: "Temporary Reduced Capacity",
 		Status: http.StatusServiceUnavailable, Code: "overloaded",
 		Detail: "Too many requests are being served. Try again later.",
-		Header: http.Header{"Retry-After": {f.wait}},
 	}
-	if errors.Is(err, ErrBusy) {
-		p.Audit = f.overload()
+	if f.key != nil {
+		p = &httperr.Problem{
+			Type: typeQuotaExceeded, Title: "Quota Exceeded",
+			Status: http.StatusTooManyRequests, Code: "concurrency_limited",
+			Detail: "Too many requests at once. Wait for some of them to be answered.",
+			Audit:  &audit.Event{Name: audit.RateLimitExceeded, Level: slog.LevelWarn, Reason: f.over},
+		}
 	}
-	return p.WithCause(err)
+	p.Header = http.Header{"Retry-After": {strconv.FormatInt(seconds(r.maxWait), 10)}}
+	for _, err := range []error{errFull, errWaited, errShed} {
+		f.answers = append(f.answers, p.WithCause(err))
+	}
 }
 
-func (f *InFlight) reason() string {
-	return f.name + ": over " + strconv.Itoa(f.max) + " at once"
+// problem returns what the client is told where enter returned err.
+func (f *InFlight) problem(err error) error {
+	for _, p := range f.answers {
+		if p.Unwrap() != err {
+			continue
+		}
+		if f.key == nil {
+			if event := f.overload(); event != nil {
+				told := *p
+				told.Audit = event
+				return &told
+			}
+		}
+		return p
+	}
+	p := httperr.New(http.StatusServiceUnavailable, "overloaded", "The request ended before it could be served.")
+	p.Header = http.Header{"Retry-After": {"1"}}
+	return p.WithCause(err)
 }
 
 // reportInterval is how far apart the events of an overload are, at least.
@@ -296,6 +338,6 @@ func (f *InFlight) overload() *audit.Event {
 	}
 	return &audit.Event{
 		Name: audit.RateLimitExceeded, Level: slog.LevelWarn,
-		Reason: f.reason() + "; refused since the last such event: " + strconv.FormatUint(f.untold.Swap(0), 10),
+		Reason: f.over + "; refused since the last such event: " + strconv.FormatUint(f.untold.Swap(0), 10),
 	}
 }

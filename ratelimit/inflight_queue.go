@@ -8,18 +8,22 @@ import (
 
 // rules are what the queues of an InFlight have in common.
 type rules struct {
-	max      int           // how many run at once
+	max      int           // how many run at once, at most
 	most     int           // how many wait
 	maxWait  time.Duration // how long
 	target   time.Duration // how long, where the queue stands; 0: it never does
 	interval time.Duration // after which it does
+	latency  time.Duration // what handlers should keep to; 0: the limit is max
+	min      int           // how many run at once, whatever their latency
 }
 
 // queues are the queues of some keys, or the one of all requests together. A key
 // has one while any request with it runs or waits, and no longer.
 type queues struct {
 	rules
-	mu      sync.Mutex
+	mu    sync.Mutex
+	limit int // how many run at once
+	aimd
 	all     queue             // if byKey is nil
 	byKey   map[string]*queue // else
 	spare   *queue            // queues of no key, to be used again
@@ -31,8 +35,8 @@ type queues struct {
 // mostSpares bounds the spare queues of one queues.
 const mostSpares = 64
 
-// A queue is what runs under one key, and what waits for that. If any wait, max
-// run.
+// A queue is what runs under one key, and what waits for that. If any wait, as
+// many run as the limit is, or more if it has just become less.
 type queue struct {
 	key         string
 	running     int
@@ -52,14 +56,45 @@ type waiter struct {
 	decided    chan struct{} // gets one value, once there is a decision
 }
 
+// A place is one in a queue, for what runs.
+type place struct {
+	in    *queues
+	q     *queue
+	since time.Time // zero if the limit is not led by latency
+}
+
+// init says how many may run and wait, and whether there are keys.
+func (s *queues) init(r rules, keyed bool) {
+	s.rules, s.limit = r, r.max
+	if keyed {
+		s.byKey = make(map[string]*queue)
+	}
+	if r.latency > 0 {
+		s.limit = r.min
+	}
+}
+
 // enter takes a place under key, waiting for one if there is room to.
-func (s *queues) enter(ctx context.Context, key string) (*queue, error) {
+func (s *queues) enter(ctx context.Context, key string) (place, error) {
+	q, err := s.take(ctx, key)
+	if err != nil {
+		return place{}, err
+	}
+	p := place{in: s, q: q}
+	if s.latency > 0 {
+		p.since = time.Now()
+	}
+	return p, nil
+}
+
+// take is enter without the time.
+func (s *queues) take(ctx context.Context, key string) (*queue, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	s.mu.Lock()
 	q := s.open(key)
-	if q.running < s.max {
+	if q.running < s.limit {
 		q.running++
 		if !q.taken.IsZero() {
 			s.relax(q)
@@ -67,6 +102,7 @@ func (s *queues) enter(ctx context.Context, key string) (*queue, error) {
 		s.mu.Unlock()
 		return q, nil
 	}
+	s.full = true
 	if s.most == 0 {
 		s.refused++
 		s.mu.Unlock()
@@ -98,7 +134,7 @@ func (s *queues) wait(ctx context.Context, q *queue, w *waiter, patience time.Du
 		case <-w.decided:
 			// If ctx ended at the same moment, nobody waits for the answer.
 			if err := ctx.Err(); err != nil && w.err == nil {
-				s.leave(q)
+				place{in: s, q: q}.leave()
 				return err
 			}
 			return w.err
@@ -151,24 +187,28 @@ func (s *queues) impatient(q *queue, w *waiter) (rest time.Duration, err error) 
 	return 0, err
 }
 
-// leave gives back a place in q, to one who waits if there is any.
-func (s *queues) leave(q *queue) {
+// leave gives the place back, to one who waits if there is any. It is called once.
+func (p place) leave() {
+	s, q := p.in, p.q
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	next := q.first
-	if next == nil {
-		q.running--
-		if q.running == 0 {
-			s.close(q)
+	if !p.since.IsZero() {
+		s.learn(p.since)
+	}
+	q.running--
+	for q.running < s.limit && q.first != nil {
+		next := q.first
+		if q.standing {
+			s.cut(q, time.Now(), q.last)
+			next = q.last
 		}
-		return
+		q.remove(next)
+		q.running++
+		next.decided <- struct{}{}
 	}
-	if q.standing {
-		s.cut(q, time.Now(), q.last)
-		next = q.last
+	if q.running == 0 {
+		s.close(q)
 	}
-	q.remove(next)
-	next.decided <- struct{}{}
 }
 
 // open returns the queue of key.
@@ -208,6 +248,7 @@ func (s *queues) close(q *queue) {
 func (s *queues) add(sum *InFlightStats) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	sum.Limit = s.limit
 	sum.Refused += s.refused
 	sum.Shed += s.shed
 	count := func(q *queue) {

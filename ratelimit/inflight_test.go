@@ -59,7 +59,7 @@ func TestNewInFlightRefuses(t *testing.T) {
 		field string // "" works
 	}{
 		{"only Max", ratelimit.InFlightConfig{Max: 1}, ""},
-		{"all at their most", ratelimit.InFlightConfig{Max: 1 << 24, Queue: 1 << 24, MaxWait: 10 * time.Minute, Target: 10 * time.Minute, Interval: 10 * time.Minute}, ""},
+		{"all at their most", ratelimit.InFlightConfig{Max: 1 << 24, Queue: 1 << 24, MaxWait: 10 * time.Minute, Target: 10 * time.Minute, Interval: 10 * time.Minute, Latency: 10 * time.Minute, Min: 1 << 24}, ""},
 		{"nothing", ratelimit.InFlightConfig{}, "Max"},
 		{"negative Max", ratelimit.InFlightConfig{Max: -1}, "Max"},
 		{"large Max", ratelimit.InFlightConfig{Max: 1<<24 + 1}, "Max"},
@@ -75,6 +75,12 @@ func TestNewInFlightRefuses(t *testing.T) {
 		{"Target without Queue", ratelimit.InFlightConfig{Max: 1, Target: 1}, "Target"},
 		{"negative Interval", ratelimit.InFlightConfig{Max: 1, Queue: 1, Target: 1, Interval: -1}, "Interval"},
 		{"long Interval", ratelimit.InFlightConfig{Max: 1, Queue: 1, Target: 1, Interval: 10*time.Minute + 1}, "Interval"},
+		{"negative Latency", ratelimit.InFlightConfig{Max: 1, Latency: -1}, "Latency"},
+		{"long Latency", ratelimit.InFlightConfig{Max: 1, Latency: 10*time.Minute + 1}, "Latency"},
+		{"Latency per key", ratelimit.InFlightConfig{Max: 1, Latency: 1, Key: byPath}, "Latency"},
+		{"negative Min", ratelimit.InFlightConfig{Max: 1, Latency: 1, Min: -1}, "Min"},
+		{"Min above Max", ratelimit.InFlightConfig{Max: 1, Latency: 1, Min: 2}, "Min"},
+		{"Min without Latency", ratelimit.InFlightConfig{Max: 1, Min: 1}, "Min"},
 		{"Interval without Target", ratelimit.InFlightConfig{Max: 1, Queue: 1, Interval: 1}, "Interval"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -540,7 +546,7 @@ func TestRequestLeavesWithItsContext(t *testing.T) {
 
 func TestInFlightHammered(t *testing.T) {
 	before := runtime.NumGoroutine()
-	const workers, rounds, most = 10_000, 5, 7
+	const workers, rounds, most = 10_000, 3, 7
 	for _, c := range []struct {
 		name string
 		cfg  ratelimit.InFlightConfig
@@ -549,6 +555,7 @@ func TestInFlightHammered(t *testing.T) {
 		{"all together", ratelimit.InFlightConfig{Max: most}, 1},
 		{"with a queue", ratelimit.InFlightConfig{Max: most, Queue: 500}, 1},
 		{"with a queue of controlled delay", ratelimit.InFlightConfig{Max: most, Queue: 500, Target: time.Microsecond, Interval: time.Microsecond}, 1},
+		{"led by latency", ratelimit.InFlightConfig{Max: most, Min: 2, Queue: 500, Latency: 10 * time.Microsecond}, 1},
 		{"per key", ratelimit.InFlightConfig{Max: most, Queue: 20, Key: byPath}, 100},
 	} {
 		t.Run(c.name, func(t *testing.T) {

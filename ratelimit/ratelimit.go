@@ -1,5 +1,6 @@
 // Package ratelimit bounds how often something may happen: requests per client
-// address, per identity, or per whatever a [KeyFunc] says, and failed logins.
+// address, per identity, or per whatever a [KeyFunc] says, and failed logins. It
+// also bounds how many requests are served at once.
 //
 //	limiter, err := ratelimit.New(ratelimit.Config{
 //		Limits: []ratelimit.Limit{ratelimit.PerSecond(10).WithBurst(20), ratelimit.PerHour(1000)},
@@ -44,6 +45,58 @@
 // A limiter does not know which attempts fail. A [Lockout] does: it is the
 // auth.Lockout that auth/basic, auth/oauth and auth/apikey share, and ends guessing
 // without keeping people out of their accounts.
+//
+// # Requests in flight
+//
+// A rate says how often, not how many at once, and it is those at once that take
+// memory, connections and processors. An [InFlight] bounds them, for all requests
+// together or for each key:
+//
+//	busy, err := ratelimit.NewInFlight(ratelimit.InFlightConfig{Max: 100, Queue: 500, Target: 5 * time.Millisecond})
+//	…
+//	handler := busy.Wrap(mux)
+//
+// It keeps some 150 bytes for each key of which a request runs or waits, and
+// nothing for any other: there are never more keys than requests, so there is no
+// table that others could fill. One for all requests together stands below the limiter
+// by address, so that nobody takes every place by asking often. A client that sends
+// or reads slowly holds its place for as long as the server's timeouts let it.
+//
+// # Overload
+//
+// Under more load than can be served a queue makes things worse: once it is full,
+// every request waits for as long as all of it takes, many until their clients
+// have given up. Three parts of InFlightConfig are against that.
+//
+// Queue and MaxWait bound the harm. Places are given in the order of arrival.
+//
+// Target keeps the queue short. A queue stands once for an Interval nobody who came
+// found a place. From then on those who have waited for Target are shed, all but the
+// last to come, and the last to come is served first; until half of those who came
+// within an Interval found a place. So under lasting overload the wait of those who
+// are served is about Target or less, no place is idle for it, and who is refused
+// learns of it soon. A burst that is served within Interval loses nobody, nor does one
+// after which nobody comes, and nobody is shed under light load. Near the limit of what
+// can be served, from 0.8 to 1.5 times of it, the queue stands and does not by turns:
+// some wait for up to Interval, and a few in a hundred are shed whom a longer queue would have
+// served later. This is the controlled delay and adaptive LIFO of Maurer, "Fail at
+// Scale" (ACM Queue 13(8), 2015), after CoDel: Nichols and Jacobson, "Controlling
+// Queue Delay" (ACM Queue 10(5), 2012) and RFC 8289. CoDel's control law is not part of
+// it, since that is for senders that slow down.
+//
+// Latency finds how many are too many, where Max is not known. The bound begins at
+// Min. For each round of as many requests as it allows it grows by one, if it was
+// reached and nine of ten handlers returned within Latency; if they did not, it
+// shrinks by a tenth. Until it shrinks for the first time it doubles. This is the additive
+// increase and multiplicative decrease of TCP: Chiu and Jain, "Analysis of the
+// Increase and Decrease Algorithms for Congestion Avoidance in Computer Networks"
+// (Computer Networks and ISDN Systems 17, 1989). It helps where handlers are slow
+// because there are many of them. Where they are slow for another reason it shrinks
+// in vain, so Min must be what is worth serving even then; and it learns nothing from
+// handlers that don't return. Streams and long polls are slow on purpose: give them
+// an InFlight of their own.
+//
+// Neither knows which requests are important, except by Skip.
 //
 // # Several processes
 //

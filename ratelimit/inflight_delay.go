@@ -5,11 +5,11 @@ import "time"
 // A delay is what is known of the load of a queue of controlled delay.
 //
 // CoDel takes a queue for one that stands if the least delay within an interval is
-// above the target (RFC 8289, section 3.2), but where the last to come is served
-// first the delay of who is served says nothing. "Fail at Scale" asks whether the
-// queue was empty at any time within the interval. Where places are few a queue is
-// empty for a moment under any load, and the delay would swing between the target
-// and the interval. So the sign here is whether who comes finds a place free.
+// above the target (RFC 8289), but where the last to come is served first the delay
+// of who is served says nothing. "Fail at Scale" asks whether the queue was empty at
+// any time within the interval. Where places are few a queue is empty for a moment
+// under any load, and the delay would swing between the target and the interval. So
+// the sign here is whether who comes finds a place.
 type delay struct {
 	// taken is when one came who found no place, since when none has found any.
 	// It is zero if the last one did. Where the queue stands, it is when the
@@ -42,8 +42,8 @@ func (s *queues) relax(q *queue) {
 	}
 }
 
-// count counts one who comes to a queue that stands. It does no longer once half of
-// those who came within an interval have found a place, or if nobody came.
+// count counts one who comes to a queue that stands. The queue does no longer once
+// half of those who came within an interval found a place, or if nobody came.
 func (s *queues) count(q *queue, now time.Time, found int) {
 	elapsed := now.Sub(q.taken)
 	switch {
@@ -64,8 +64,7 @@ func (s *queues) count(q *queue, now time.Time, found int) {
 // someone comes or leaves; between that their timers do the same.
 //
 // The last to come is kept whatever its age, as CoDel keeps the last packet of a
-// queue (RFC 8289, section 4.2): else a place that is given back would stay free
-// until the next request.
+// queue: else a place that is given back would stay free until the next request.
 func (s *queues) cut(q *queue, now time.Time, keep *waiter) {
 	for w := q.first; w != nil && w != keep && now.Sub(w.since) >= s.target; w = q.first {
 		q.remove(w)
