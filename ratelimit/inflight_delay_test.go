@@ -122,6 +122,8 @@ const (
 	places = 10
 	takes  = 20 * time.Millisecond
 	target = 5 * time.Millisecond
+	// The default of InFlightConfig.Interval.
+	interval = 100 * time.Millisecond
 )
 
 func TestLightLoadIsNotShed(t *testing.T) {

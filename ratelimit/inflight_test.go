@@ -402,8 +402,9 @@ func TestQueueIsInOrder(t *testing.T) {
 		if s := f.Stats(); s.Running != 1 || s.Waiting != 20 {
 			t.Errorf("got %+v, want 1 running and 20 waiting", s)
 		}
-		if _, err := f.Acquire(t.Context(), ""); !errors.Is(err, ratelimit.ErrBusy) {
-			t.Errorf("above the queue: got %v, want ErrBusy", err)
+		start := time.Now()
+		if _, err := f.Acquire(t.Context(), ""); !errors.Is(err, ratelimit.ErrBusy) || time.Since(start) != 0 {
+			t.Fatalf("above the queue: got %v after %s, want ErrBusy at once", err, time.Since(start))
 		}
 		release()
 		for i := range 20 {
@@ -523,7 +524,9 @@ func TestPlaceIsNotLostOnWhoLeaves(t *testing.T) {
 		wg.Go(cancel)
 		wg.Go(release)
 		wg.Wait()
-		idle(t, f)
+		if idle(t, f); t.Failed() {
+			return
+		}
 	}
 }
 
