@@ -61,6 +61,8 @@ type InFlightConfig struct {
 	// counts for nothing. It must be safe for concurrent use. Health checks belong
 	// here, since an instance that sheds them is taken for dead and its load goes to
 	// the others. Exempt by r.Pattern or by identity, not by what a client can claim.
+	// Above the mux there is no Pattern yet: compare r.URL.Path as a whole, never its
+	// beginning.
 	Skip func(*http.Request) bool
 }
 

@@ -56,7 +56,7 @@
 //	…
 //	handler := busy.Wrap(mux)
 //
-// It keeps some 150 bytes for each key of which a request runs or waits, and
+// It keeps each key of which a request runs or waits, with some 150 bytes, and
 // nothing for any other: there are never more keys than requests, so there is no
 // table that others could fill. One for all requests together stands below the limiter
 // by address, so that nobody takes every place by asking often. A client that sends
