@@ -9,7 +9,17 @@
 //	handler := limiter.Wrap(mux)
 //
 // All limits of a limiter are one atomic decision: a request takes from each of
-// them or from none. Decisions are exact; see [Limit] for what they promise.
+// them or from none. Decisions are exact; see [Limit] for what they promise. Limiters
+// with different keys decide together in a [Group].
+//
+// # What is counted, and how
+//
+// A Limit is kept by GCRA, a token bucket, unless it says otherwise: [PerCalendarDay] and
+// [PerCalendarMonth] are quotas by the calendar of a time zone, as they are billed, and
+// [Limit.Sliding] counts in a sliding window. Config.Cost weighs requests, and
+// [Limiter.Settle] corrects the weight when it is known. Config.Plan chooses other limits
+// for some, by what they pay or who they are; Config.Skip exempts. Config.Shadow tries
+// limits out on what really comes, and refuses nothing.
 //
 // # Where it belongs
 //
@@ -32,13 +42,15 @@
 // is a policy for each: the first is called Config.Name, the others Name-2,
 // Name-3 and so on. RateLimit tells about the one with the smallest part left: r
 // events remain for the next t seconds. A client that spreads r over t keeps to
-// the rate of the limit. If r is 0, t is when the next event is possible.
+// the rate of the limit. If r is 0, t is when the next event is possible. Quotas by the
+// calendar have no w, since their windows differ in length, and t is when theirs ends.
 // Integers stop at 15 digits (RFC 9651, section 3.3.1). Two limiters in one
 // chain both add their fields.
 //
 // A refusal is a 429 problem of the registered type quota-exceeded, with code
 // "rate_limited" and Retry-After, the seconds until the same request would be
-// allowed, rounded up. t is the same number then.
+// allowed, rounded up, and a random part if there is a Config.RetryJitter. t is the same
+// number without that. [Transport] is for clients that do as they are told.
 //
 // # Failed logins
 //

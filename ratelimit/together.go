@@ -156,8 +156,8 @@ func takeInTurn(ctx context.Context, parts []*part) {
 	done = true
 }
 
-// A place is where a part is decided in memory.
-type place struct {
+// A spot is where a part is decided in memory.
+type spot struct {
 	*part
 	bucket *memoryBucket
 	shard  *shard
@@ -166,18 +166,18 @@ type place struct {
 
 // takeAtOnce decides in memory, if all of parts are there; else it reports false.
 func takeAtOnce(parts []*part) bool {
-	all := make([]place, len(parts))
+	all := make([]spot, len(parts))
 	for i, p := range parts {
 		b := p.tier.memory
 		if b == nil {
 			return false
 		}
-		all[i] = place{part: p, bucket: b}
+		all[i] = spot{part: p, bucket: b}
 		all[i].hash, all[i].shard = b.place(p.key)
 	}
 	// Every caller locks in the order in which the buckets were made, so that no two wait
 	// for each other.
-	slices.SortFunc(all, func(a, b place) int { return cmp.Compare(a.bucket.id, b.bucket.id) })
+	slices.SortFunc(all, func(a, b spot) int { return cmp.Compare(a.bucket.id, b.bucket.id) })
 	for i := range all {
 		at := all[i].bucket.moment()
 		all[i].shard.mu.Lock()
