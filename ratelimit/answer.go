@@ -98,15 +98,21 @@ func (l *Limiter) setFields(h http.Header, d decision) {
 	b = append(b, ";t="...)
 	b = appendInteger(b, q.wait(d.Result, left))
 	h[fieldLimit] = append(h[fieldLimit], string(b))
-	if l.x {
-		reset := d.ResetAfter
-		if !d.Allowed {
-			reset = d.RetryAfter
-		}
-		h[fieldXLimit] = q.burst
-		h[fieldXRemaining] = []string{strconv.Itoa(left)}
-		h[fieldXReset] = []string{strconv.FormatInt(time.Now().Add(reset+time.Second-1).Unix(), 10)}
+}
+
+// setXFields sets the older fields, if they are wanted.
+func (l *Limiter) setXFields(h http.Header, d decision) {
+	q := d.tier.quotaOf(d.Result)
+	if !l.x || q == nil {
+		return
 	}
+	reset := d.ResetAfter
+	if !d.Allowed {
+		reset = d.RetryAfter
+	}
+	h[fieldXLimit] = q.burst
+	h[fieldXRemaining] = []string{strconv.Itoa(min(max(d.Remaining, 0), q.limit.Burst))}
+	h[fieldXReset] = []string{strconv.FormatInt(time.Now().Add(reset+time.Second-1).Unix(), 10)}
 }
 
 // quotaOf returns the quota that res is about, or nil.

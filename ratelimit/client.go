@@ -38,9 +38,8 @@ const (
 	// A waiting client comes up to so much later than it was told, so that those who
 	// wait for one time do not all come at once.
 	mostClientJitter = time.Second
-	// drained is what is read of an answer that is not returned, so that its
-	// connection can be used again.
-	drained = 64 << 10
+	drained          = 64 << 10
+	drainTime        = 250 * time.Millisecond
 )
 
 // RoundTrip implements http.RoundTripper. It returns the last answer, and the error of
@@ -66,19 +65,23 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		if !ok {
 			return res, nil
 		}
-		wait += rand.N(max(1, min(wait/10, mostClientJitter))) //nolint:gosec // it need not be a secret
-		if waited += wait; waited > most || !hasTime(r.Context(), wait) {
+		if wait > most-waited {
 			return res, nil
 		}
-		again := r.Clone(r.Context())
+		wait += rand.N(max(1, min(wait/10, mostClientJitter))) //nolint:gosec // it need not be a secret
+		wait = min(wait, most-waited)
+		if !hasTime(r.Context(), wait) {
+			return res, nil
+		}
+		waited += wait
+		again := r.WithContext(r.Context()) // which has its own Body, and the same Trailer
 		if r.Body != nil && r.Body != http.NoBody {
 			if again.Body, err = r.GetBody(); err != nil {
 				_ = res.Body.Close()
 				return nil, err
 			}
 		}
-		_, _ = io.CopyN(io.Discard, res.Body, drained)
-		_ = res.Body.Close()
+		drain(res)
 		if err := sleep(r.Context(), wait); err != nil {
 			if again.Body != nil {
 				_ = again.Body.Close()
@@ -87,6 +90,17 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 		r = again
 	}
+}
+
+// drain reads what there is of an answer that is not returned, so that its connection can
+// be used again, if that is little and comes soon.
+func drain(res *http.Response) {
+	if res.ContentLength >= 0 && res.ContentLength <= drained {
+		late := time.AfterFunc(drainTime, func() { _ = res.Body.Close() })
+		defer late.Stop()
+		_, _ = io.CopyN(io.Discard, res.Body, res.ContentLength)
+	}
+	_ = res.Body.Close()
 }
 
 // CloseIdleConnections closes those of Base, if it can.

@@ -1,6 +1,7 @@
 package ratelimit
 
 import (
+	"sync"
 	"testing"
 	"time"
 )
@@ -48,4 +49,58 @@ func TestCalendarAfterTheClockWasSet(t *testing.T) {
 	if !l.settled(state, at(29, 0)) {
 		t.Error("the day after it is not settled")
 	}
+}
+
+// A key that is limited by the window before keeps its slot, whoever comes.
+func TestSlidingKeepsTheSlotOfTheWindowBefore(t *testing.T) {
+	rates, err := compileLimits("", []Limit{PerMinute(10).Sliding()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := newMemoryBucket(time.Now(), 8, rates)
+	take := func(key string, now time.Duration, n int) (res Result) {
+		h, s := b.place(key)
+		s.advance(moment{now: int64(now)})
+		b.takeLocked(&res, s, h, n)
+		return res
+	}
+	take("limited", 59*time.Second, 10)
+	for _, key := range []string{"a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k"} {
+		if res := take(key, 61*time.Second, 1); !res.Allowed {
+			t.Errorf("%s is refused: it has the slot of another, who is limited still", key)
+		}
+	}
+	if res := take("limited", 61*time.Second, 10); res.Allowed {
+		t.Error("other keys got rid of a limit")
+	}
+}
+
+// Groups lock in one order, however they are made: who waits for the first lock holds no
+// later one.
+func TestGroupsLockInOneOrder(t *testing.T) {
+	const key = "k"
+	limiter := func() *Limiter {
+		l, err := New(Config{Limits: []Limit{PerDay(10)}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l
+	}
+	a, b := limiter(), limiter()
+	_, first := a.memory.place(key)
+	_, second := b.memory.place(key)
+	first.mu.Lock()
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		pa, pb := part{a, decision{tier: &a.tier, key: key, n: 1}}, part{b, decision{tier: &b.tier, key: key, n: 1}}
+		takeAtOnce([]*part{&pb, &pa}) // the other way round
+	})
+	time.Sleep(50 * time.Millisecond)
+	if second.mu.TryLock() {
+		second.mu.Unlock()
+	} else {
+		t.Error("the second lock is held by one who waits for the first")
+	}
+	first.mu.Unlock()
+	wg.Wait()
 }

@@ -113,12 +113,30 @@ func (r *rate) sub(a, b span) span {
 	return s
 }
 
-// less returns the debt that is left after -n events were given back.
-func (r *rate) less(debt span, n int) span {
-	back := r.window
+// back returns what -n events are, as far as they can be owed.
+func (r *rate) back(n int) span {
 	if n > -r.limit.Burst {
-		back = r.cost(-n)
+		return r.cost(-n)
 	}
+	return r.window
+}
+
+// refund returns what n of so many events are that were counted together so long ago, as
+// far as they are certainly owed still: what a key owes is paid in the order in which it
+// came, and of these events those that are not given back came first.
+func (r *rate) refund(n, of int, age time.Duration) span {
+	back, still, gone := r.cost(n), r.cost(of), span{ns: int64(max(0, age))}
+	if !still.more(gone) {
+		return span{}
+	}
+	if still = r.sub(still, gone); back.more(still) {
+		return still
+	}
+	return back
+}
+
+// less returns the debt that is left after some was given back.
+func (r *rate) less(debt, back span) span {
 	if debt.more(back) {
 		return r.sub(debt, back)
 	}
@@ -130,8 +148,10 @@ func (a span) more(b span) bool {
 }
 
 // remaining returns how many events are left to a key with this debt.
-func (r *rate) remaining(debt span) int {
-	left := r.sub(r.window, debt)
+func (r *rate) remaining(debt span) int { return r.whole(r.sub(r.window, debt)) }
+
+// whole returns how many whole events a span within the window is.
+func (r *rate) whole(left span) int {
 	if r.e == 1 {
 		return int(uint64(left.ns) / r.p) //nolint:gosec // not negative, and at most Burst
 	}

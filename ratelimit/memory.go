@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,7 +20,7 @@ type MemoryConfig struct {
 	// be smaller by up to an eighth, or by up to 7 keys; less than 8 means 8.
 	//
 	// A key takes 8 bytes, and for each limit 8 more, or 16 if Per/Events is not a
-	// whole number of nanoseconds. So a bucket with one limit such as 10 per second
+	// whole number of nanoseconds or the limit has a Window. So a bucket with one limit such as 10 per second
 	// takes at most 16 MiB by default. A table begins small and doubles as keys
 	// come; it never shrinks.
 	MaxKeys int
@@ -172,19 +173,45 @@ func (b *memoryBucket) Take(_ context.Context, key string, n int) (res Result, e
 	return res, nil
 }
 
-// take is Take, with what it is given checked, and with a res that is zero.
-func (b *memoryBucket) take(res *Result, key string, n int) {
+// take is Take, with what it is given checked, and with a res that is zero. It reports
+// whether the key shares the overflow slot.
+func (b *memoryBucket) take(res *Result, key string, n int) (shared bool) {
 	h, s := b.place(key)
 	at := b.moment()
 	if b.simple && n > 0 {
-		if slot := s.table.Load().pair(h); slot != nil && b.swap(res, slot, h, at.now, n) {
-			return
+		if slot := s.table.Load().pair(h); slot != nil && b.swap(res, slot, h, at.now, n, span{}) {
+			return false
 		}
 	}
 	s.mu.Lock()
 	s.advance(at)
-	b.takeLocked(res, s, h, n)
+	shared = b.takeLocked(res, s, h, n)
 	s.mu.Unlock()
+	return shared
+}
+
+// Refund gives events back, as [Refunder] says.
+func (b *memoryBucket) Refund(_ context.Context, key string, n, of int, age time.Duration) (res Result, err error) {
+	switch {
+	case key == "":
+		return res, ErrNoKey
+	case n <= 0 || n > of:
+		return res, ErrCost
+	}
+	h, s := b.place(key)
+	at := b.moment()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.advance(at)
+	b.giveBack(&res, s, h, refund{n, of, max(0, age)})
+	return res, nil
+}
+
+// A refund is n events that are given back, of so many that were counted so long ago; less
+// than 0 if nobody knows.
+type refund struct {
+	n, of int
+	age   time.Duration
 }
 
 // place returns the hash of a key, and its shard.
@@ -212,40 +239,62 @@ func (s *shard) advance(to moment) {
 }
 
 // takeLocked is take for who holds the lock of the shard.
-func (b *memoryBucket) takeLocked(res *Result, s *shard, h uint64, n int) {
+func (b *memoryBucket) takeLocked(res *Result, s *shard, h uint64, n int) (shared bool) {
+	if n < 0 {
+		b.giveBack(res, s, h, refund{n: -max(n, -math.MaxInt), age: -1})
+		return false
+	}
+	state := s.find(h)
+	if state == nil {
+		state = s.claim(h, b.limits)
+	}
+	shared = &state[0] == &s.overflow[0]
+	switch {
+	case !b.simple:
+		b.spend(res, state, s.moment, n)
+	case shared:
+		b.swap(res, (*pair)(s.shared), 0, s.now, n, span{})
+	default: // the slot may have moved with the table since
+		b.swap(res, s.table.Load().pair(h), h, s.now, n, span{})
+	}
+	return shared
+}
+
+// giveBack returns what was counted, for who holds the lock of the shard. A key without a
+// slot owes nothing of its own. What it took from the overflow slot stays taken, since
+// others owe that too.
+func (b *memoryBucket) giveBack(res *Result, s *shard, h uint64, c refund) {
 	state := s.find(h)
 	switch {
-	case state == nil && n < 0:
-		// It owes nothing of its own. What it took from the overflow slot stays
-		// taken, since others owe that too.
+	case state == nil:
 		l := b.limits[0].limit
 		*res = Result{Allowed: true, Limit: l, Remaining: l.Burst}
 	case b.simple:
-		if state == nil {
-			s.claim(h, b.limits)
-		}
-		if slot := s.table.Load().pair(h); slot != nil {
-			b.swap(res, slot, h, s.now, n)
-		} else {
-			b.swap(res, (*pair)(s.shared), 0, s.now, n)
-		}
-	case n < 0:
-		b.giveBack(res, state, s.moment, n)
+		b.swap(res, s.table.Load().pair(h), h, s.now, -c.n, b.limits[0].backFor(c))
 	default:
-		if state == nil {
-			state = s.claim(h, b.limits)
+		var one Result
+		for i := range b.limits {
+			b.limits[i].giveBack(&one, state, s.moment, c)
+			*res = tighter(*res, one)
 		}
-		b.spend(res, state, s.moment, n)
 	}
 }
 
-// swap spends n of the only limit, or gives -n back, where one word is the state. It
-// needs no lock to spend: whoever is first swaps the word, and the others decide
+// backFor returns what is given back of a limit that is no window.
+func (l *memoryLimit) backFor(c refund) span {
+	if c.age < 0 {
+		return l.back(-c.n)
+	}
+	return l.refund(min(c.n, l.limit.Burst), min(c.of, l.limit.Burst), c.age)
+}
+
+// swap spends n of the only limit, or gives back if n is negative, where one word is the
+// state. It needs no lock to spend: whoever is first swaps the word, and the others decide
 // again. It reports false, and does nothing, if the slot was taken from h or moved.
 //
 // A caller that comes late may have read the clock before others did. It owes what
 // they spent all the same, and more of it than at a later time.
-func (b *memoryBucket) swap(res *Result, slot *pair, hash uint64, now int64, n int) bool {
+func (b *memoryBucket) swap(res *Result, slot *pair, hash uint64, now int64, n int, back span) bool {
 	l := &b.limits[0]
 	for {
 		tat := atomic.LoadInt64(&slot[1])
@@ -257,7 +306,7 @@ func (b *memoryBucket) swap(res *Result, slot *pair, hash uint64, now int64, n i
 		if n > 0 {
 			after += l.cost(n).ns
 		} else {
-			after = l.less(span{ns: debt}, n).ns
+			after = l.less(span{ns: debt}, back).ns
 		}
 		if after > l.window.ns {
 			l.refused(res, span{ns: debt}, span{ns: after})
@@ -273,25 +322,17 @@ func (b *memoryBucket) swap(res *Result, slot *pair, hash uint64, now int64, n i
 // spend spends n of every limit, or of none.
 func (b *memoryBucket) spend(res *Result, state []int64, at moment, n int) {
 	var one Result
+	refused := false
 	for i := range b.limits {
-		if b.limits[i].ask(&one, state, at, n); !one.Allowed && one.RetryAfter > res.RetryAfter {
-			*res = one
+		if b.limits[i].ask(&one, state, at, n); !one.Allowed && (!refused || one.RetryAfter > res.RetryAfter) {
+			*res, refused = one, true
 		}
 	}
-	if res.RetryAfter > 0 {
+	if refused {
 		return
 	}
 	for i := range b.limits {
 		b.limits[i].spend(&one, state, at, n)
-		*res = tighter(*res, one)
-	}
-}
-
-// giveBack returns -n of every limit, as far as they were spent.
-func (b *memoryBucket) giveBack(res *Result, state []int64, at moment, n int) {
-	var one Result
-	for i := range b.limits {
-		b.limits[i].giveBack(&one, state, at, n)
 		*res = tighter(*res, one)
 	}
 }
@@ -345,22 +386,32 @@ func (l *memoryLimit) spend(res *Result, state []int64, at moment, n int) {
 	}
 }
 
-// giveBack returns -n, as far as it was spent.
-func (l *memoryLimit) giveBack(res *Result, state []int64, at moment, n int) {
+// giveBack returns what was counted, as far as it counts still.
+func (l *memoryLimit) giveBack(res *Result, state []int64, at moment, c refund) {
 	switch {
 	case l.limit.Window.kind == rolling:
-		debt := l.less(l.debt(l.load(state), at.now), n)
+		debt := l.less(l.debt(l.load(state), at.now), l.backFor(c))
 		l.store(state, at.now, debt)
 		l.allowed(res, debt)
 	case l.calendar != nil:
-		c := l.inCalendar(state, at)
-		c.count = giveBack(c.count, n)
-		c.store(state[l.at:])
-		*res = c.result(l.limit)
+		w := l.inCalendar(state, at)
+		if at.wall-int64(c.age) >= w.start { // of this window, or nobody knows
+			w.count = max(0, w.count-int64(c.n))
+		}
+		w.store(state[l.at:])
+		*res = w.result(l.limit)
 	default:
 		s := l.inSliding(state, at)
-		rest := min(0, s.current+int64(max(n, -mostWindowEvents)))
-		s.current, s.previous = giveBack(s.current, n), giveBack(s.previous, int(rest))
+		n := int64(c.n)
+		switch then := (at.now - int64(max(0, c.age))) / int64(l.limit.Per); {
+		case c.age < 0:
+			back := min(n, s.current)
+			s.current, s.previous = s.current-back, max(0, s.previous-(n-back))
+		case then == s.index:
+			s.current = max(0, s.current-n)
+		case then == s.index-1:
+			s.previous = max(0, s.previous-n)
+		}
 		s.store(state[l.at:])
 		*res = s.result(l.limit)
 	}

@@ -118,19 +118,26 @@ func newFallible(cfg Config, name string, remote, local Bucket) *fallible {
 
 // Take asks the store, or decides by the policy.
 func (f *fallible) Take(ctx context.Context, key string, n int) (Result, error) {
+	res, _, err := f.takeFrom(ctx, key, n)
+	return res, err
+}
+
+// takeFrom is Take, and tells which bucket has counted: nil if none has.
+func (f *fallible) takeFrom(ctx context.Context, key string, n int) (Result, Bucket, error) {
 	var res Result
 	if f.ask(ctx, func(ctx context.Context) (err error) {
 		res, err = f.remote.Take(ctx, key, n)
 		return err
 	}) {
-		return res, nil
+		return res, f.remote, nil
 	}
 	switch f.policy {
 	case Local:
-		return f.local.Take(ctx, key, n)
+		res, err := f.local.Take(ctx, key, n)
+		return res, f.local, err
 	case Allow:
-		return Result{Allowed: true}, nil
+		return Result{Allowed: true}, nil, nil
 	default:
-		return Result{}, ErrUnavailable
+		return Result{}, nil, ErrUnavailable
 	}
 }

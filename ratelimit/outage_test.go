@@ -63,6 +63,14 @@ func (b *flakyBucket) Take(ctx context.Context, key string, n int) (ratelimit.Re
 	return b.Bucket.Take(ctx, key, n)
 }
 
+// Refund is a question like another.
+func (b *flakyBucket) Refund(ctx context.Context, key string, n, of int, age time.Duration) (ratelimit.Result, error) {
+	if b.store.fail.Load() {
+		return ratelimit.Result{}, errors.New("connection refused")
+	}
+	return b.Bucket.(ratelimit.Refunder).Refund(ctx, key, n, of, age)
+}
+
 func newFlaky(t *testing.T) *flaky {
 	return &flaky{Store: newMemory(t, ratelimit.MemoryConfig{})}
 }

@@ -43,7 +43,8 @@
 // Name-3 and so on. RateLimit tells about the one with the smallest part left: r
 // events remain for the next t seconds. A client that spreads r over t keeps to
 // the rate of the limit. If r is 0, t is when the next event is possible. Quotas by the
-// calendar have no w, since their windows differ in length, and t is when theirs ends.
+// calendar have no w, since their windows differ in length. In windows t is when all that
+// was counted counts no more.
 // Integers stop at 15 digits (RFC 9651, section 3.3.1). Two limiters in one
 // chain both add their fields.
 //
@@ -170,7 +171,8 @@ type Config struct {
 	Skip func(*http.Request) bool
 	// Shadow only tells what it would do: every request goes on, without RateLimit
 	// fields, and each that would not have is an audit event. It is for trying out
-	// limits on what really comes.
+	// limits on what really comes. What Plan, Key and Cost return, and a panic in them, is
+	// told as well.
 	Shadow bool
 	// RetryJitter adds a random time of up to so much to Retry-After, so that clients
 	// that were refused together do not come back together. The default is none.
@@ -188,7 +190,7 @@ type Config struct {
 	// concern Memory.
 	StoreTimeout time.Duration
 	// Audit gets an event when Store fails and when it works again, but none per
-	// request. Nil is the recorder of the request that finds out, else
+	// request, except for Shadow. Nil is the recorder of the request that finds out, else
 	// slog.Default().
 	Audit audit.Recorder
 }
@@ -220,7 +222,7 @@ type tier struct {
 
 // New returns a Limiter. It returns an error that names the field if cfg can't
 // work, and if cfg.Store has a limiter of this name already. A plan has the name
-// Name-plan in the store.
+// Name-plan in the store; after an error some of the names may stay taken there.
 func New(cfg Config) (*Limiter, error) {
 	if cfg.Name == "" {
 		cfg.Name = "default"
@@ -263,6 +265,9 @@ func New(cfg Config) (*Limiter, error) {
 			return nil, err
 		}
 	}
+	if err := checkNames(cfg.Name, plans, rates); err != nil {
+		return nil, err
+	}
 	if l.tier, err = newTier(cfg, cfg.Name, rates[0]); err != nil {
 		return nil, err
 	}
@@ -280,6 +285,24 @@ func New(cfg Config) (*Limiter, error) {
 }
 
 const maxJitter = time.Hour
+
+// checkNames returns an error if two quotas would have one name for clients.
+func checkNames(name string, plans []string, rates [][]rate) error {
+	taken := make(map[string]bool)
+	for i := range rates {
+		called := name
+		if i > 0 {
+			called += "-" + plans[i-1]
+		}
+		for _, q := range newQuotas(called, rates[i]) {
+			if taken[q.name] {
+				return fmt.Errorf("ratelimit: Config.Plans: two quotas would be called %q; give the plan another name", q.name)
+			}
+			taken[q.name] = true
+		}
+	}
+	return nil
+}
 
 // newTier opens what is called name in the store of cfg.
 func newTier(cfg Config, name string, rates []rate) (tier, error) {
@@ -349,7 +372,7 @@ func (l *Limiter) Wrap(next http.Handler) http.Handler {
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if l.skip != nil && l.skip(r) {
-			next.ServeHTTP(w, r)
+			next.ServeHTTP(w, l.exempt(r))
 			return
 		}
 		d := l.decide(r)
@@ -360,12 +383,14 @@ func (l *Limiter) Wrap(next http.Handler) http.Handler {
 			}
 		case d.err != nil:
 			l.setFields(w.Header(), d)
+			l.setXFields(w.Header(), d)
 			httperr.Write(w, r, l.problem(d))
 			return
 		default:
 			l.setFields(w.Header(), d)
+			l.setXFields(w.Header(), d)
 		}
-		if l.settleLater && d.err == nil {
+		if l.settleLater {
 			r = d.reserve(l, r)
 		}
 		next.ServeHTTP(w, r)
@@ -399,6 +424,7 @@ type decision struct {
 	tier *tier
 	key  string
 	n    int
+	kept *deposit // if it may be given back
 	err  error
 }
 
@@ -409,14 +435,21 @@ var errRefused = errors.New("ratelimit: over the limit")
 func (l *Limiter) decide(r *http.Request) decision {
 	d := l.prepare(r)
 	if d.err == nil {
-		d.take(r.Context())
+		d.take(r.Context(), l.settleLater)
 	}
 	return d
 }
 
 // prepare finds out what a request that is not exempt is counted as.
-func (l *Limiter) prepare(r *http.Request) decision {
-	d := decision{tier: &l.tier, n: 1}
+func (l *Limiter) prepare(r *http.Request) (d decision) {
+	d = decision{tier: &l.tier, n: 1}
+	if l.shadow {
+		defer func() {
+			if v := recover(); v != nil { // the request goes on, whatever is wrong here
+				d.err = fmt.Errorf("ratelimit: a function of Config panicked: %v", v)
+			}
+		}()
+	}
 	if l.plan != nil {
 		if d.err = l.choose(&d, r); d.err != nil {
 			return d
@@ -436,11 +469,17 @@ func (l *Limiter) prepare(r *http.Request) decision {
 	return d
 }
 
-// take counts what was prepared.
-func (d *decision) take(ctx context.Context) {
-	if d.tier.memory != nil {
+// take counts what was prepared. If keep is set, it can be given back.
+func (d *decision) take(ctx context.Context, keep bool) {
+	switch {
+	case keep:
+		var kept deposit
+		if d.Result, kept, d.err = d.tier.deposit(ctx, d.key, d.n); d.err == nil && d.Allowed {
+			d.kept = &kept
+		}
+	case d.tier.memory != nil:
 		d.tier.memory.take(&d.Result, d.key, d.n)
-	} else {
+	default:
 		d.Result, d.err = d.tier.bucket.Take(ctx, d.key, d.n)
 	}
 	if d.err == nil && !d.Allowed {

@@ -42,6 +42,21 @@ type Bucket interface {
 	Take(ctx context.Context, key string, n int) (Result, error)
 }
 
+// A Refunder is a [Bucket] that knows what of an earlier cost counts still. Without it, what
+// is given back some time later may be what time has given back already, and so
+// [Limiter.Settle] and [Group] give back less than they could where a bucket is none, and
+// often nothing. The buckets of [Memory] are.
+type Refunder interface {
+	Bucket
+
+	// Refund gives n events back under key, of so many that were taken by one call of Take,
+	// age ago and no less, and not given back before. Of each limit it gives back no more
+	// than counts still because of them: of GCRA what n events are, or what all of them are
+	// less age if that is less; of a window what was counted in one that counts still. An n
+	// that is not positive or more than of is [ErrCost].
+	Refund(ctx context.Context, key string, n, of int, age time.Duration) (Result, error)
+}
+
 // A Result is a decision. If there are several limits it tells about one: when
 // refused, the one that refuses for the longest time; when allowed, the one of
 // which the smallest part is left. Times are spans, not instants, so that a

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"time"
 
 	httperr "github.com/sallyport/sallyport/errors"
 )
@@ -36,7 +37,7 @@ func Together(limiters ...*Limiter) (*Group, error) {
 		switch {
 		case l == nil:
 			return nil, fmt.Errorf("ratelimit: Together: limiter %d is nil", i)
-		case slices.Index(limiters, l) != i:
+		case slices.IndexFunc(limiters, func(o *Limiter) bool { return o.bucket == l.bucket }) != i:
 			return nil, fmt.Errorf("ratelimit: Together: limiter %d, %q, is there twice", i, l.name)
 		}
 	}
@@ -45,8 +46,10 @@ func Together(limiters ...*Limiter) (*Group, error) {
 
 // Wrap returns a handler that calls next for the requests that every limiter allows, and
 // answers the others as [Limiter.Wrap] does. If several refuse, the answer is that of the
-// one that does for the longest time; limiters that were not asked any more have no
-// RateLimit in it. It panics if next is nil.
+// one that does for the longest time; but where they are asked in turn, of the first, and
+// those that were not asked any more have no RateLimit in it. X-RateLimit, for which there
+// is one place, tells of the one that refuses or has the smallest part left. It panics if
+// next is nil.
 func (g *Group) Wrap(next http.Handler) http.Handler {
 	if next == nil {
 		panic("ratelimit: Group.Wrap: the handler is nil")
@@ -58,13 +61,21 @@ func (g *Group) Wrap(next http.Handler) http.Handler {
 				p.limiter.setFields(w.Header(), p.decision)
 			}
 		}
+		if p := cmp.Or(refused, tightest(parts)); p != nil { // X-RateLimit can tell of one
+			p.limiter.setXFields(w.Header(), p.decision)
+		}
 		if refused != nil {
 			httperr.Write(w, r, refused.limiter.problem(refused.decision))
 			return
 		}
 		for i := range parts {
-			if p := &parts[i]; p.limiter.settleLater && p.err == nil {
+			if p := &parts[i]; p.limiter.settleLater {
 				r = p.reserve(p.limiter, r)
+			}
+		}
+		for _, l := range g.limiters {
+			if !slices.ContainsFunc(parts, func(p part) bool { return p.limiter == l }) {
+				r = l.exempt(r)
 			}
 		}
 		next.ServeHTTP(w, r)
@@ -72,20 +83,31 @@ func (g *Group) Wrap(next http.Handler) http.Handler {
 }
 
 // Check counts r and decides whether it may go on, without writing an answer. The error
-// is that of [Limiter.Check]. The Result is the refusal for the longest time, or the one
-// of whose limit the smallest part is left.
+// is that of [Limiter.Check]. The Result is the refusal, or the one of whose limit the
+// smallest part is left.
 func (g *Group) Check(r *http.Request) (Result, error) {
 	parts, refused := g.decide(r)
 	if refused != nil {
 		return refused.Result, refused.limiter.problem(refused.decision)
 	}
-	res := Result{Allowed: true}
+	if p := tightest(parts); p != nil {
+		return p.Result, nil
+	}
+	return Result{Allowed: true}, nil
+}
+
+// tightest returns the part of whose limit the smallest part is left, or nil.
+func tightest(parts []part) (least *part) {
 	for i := range parts {
-		if p := &parts[i]; !p.limiter.shadow && p.Limit.Burst > 0 {
-			res = tighter(res, p.Result)
+		p := &parts[i]
+		if p.limiter.shadow || p.Limit.Burst == 0 {
+			continue
+		}
+		if least == nil || tighter(least.Result, p.Result) != least.Result {
+			least = p
 		}
 	}
-	return res, nil
+	return least
 }
 
 // A part is what one limiter makes of a request.
@@ -108,7 +130,7 @@ func (g *Group) decide(r *http.Request) (parts []part, refused *part) {
 		switch p := &parts[i]; {
 		case p.limiter.shadow:
 			if p.err == nil {
-				p.take(r.Context())
+				p.take(r.Context(), p.limiter.settleLater)
 			}
 			if p.err != nil {
 				p.limiter.tell(r, p.decision)
@@ -141,14 +163,13 @@ func takeInTurn(ctx context.Context, parts []*part) {
 	defer func() {
 		if !done { // also if a store panics
 			for _, p := range parts[:taken] {
-				if res, err := p.tier.bucket.Take(ctx, p.key, -p.n); err == nil {
-					p.Result = res
-				}
+				p.Result, _ = p.kept.giveBack(ctx, p.tier, p.key, p.n)
+				p.kept = nil
 			}
 		}
 	}()
 	for _, p := range parts {
-		if p.take(ctx); p.err != nil {
+		if p.take(ctx, true); p.err != nil {
 			return
 		}
 		taken++
@@ -184,10 +205,11 @@ func takeAtOnce(parts []*part) bool {
 		defer all[i].shard.mu.Unlock()
 		all[i].shard.advance(at)
 	}
-	refused := false
+	refused, now := false, time.Now()
 	for i := range all {
 		a := &all[i]
-		if a.bucket.takeLocked(&a.Result, a.shard, a.hash, a.n); !a.Allowed {
+		a.kept = &deposit{bucket: a.bucket, n: a.n, at: now}
+		if a.kept.shared = a.bucket.takeLocked(&a.Result, a.shard, a.hash, a.n); !a.Allowed {
 			a.err = errRefused
 			refused = true
 		}
@@ -196,7 +218,9 @@ func takeAtOnce(parts []*part) bool {
 		for i := range all {
 			if a := &all[i]; a.err == nil {
 				a.Result = Result{}
-				a.bucket.takeLocked(&a.Result, a.shard, a.hash, -a.n)
+				if !a.kept.shared {
+					a.bucket.takeLocked(&a.Result, a.shard, a.hash, -a.n)
+				}
 			}
 		}
 	}

@@ -87,8 +87,8 @@ func TestTogetherIsAtomic(t *testing.T) {
 		if remote {
 			stores = [2]ratelimit.Store{newFlaky(t), newFlaky(t)}
 		}
-		a := newLimiter(t, ratelimit.Config{Name: "a", Limits: []ratelimit.Limit{ratelimit.PerDay(1000)}, Store: stores[0]})
-		b := newLimiter(t, ratelimit.Config{Name: "b", Limits: []ratelimit.Limit{ratelimit.PerDay(300)}, Key: ratelimit.ByNothing, Store: stores[1]})
+		a := newLimiter(t, ratelimit.Config{Name: "a", Limits: []ratelimit.Limit{ratelimit.PerDay(1000)}, Store: stores[0], StoreTimeout: time.Minute})
+		b := newLimiter(t, ratelimit.Config{Name: "b", Limits: []ratelimit.Limit{ratelimit.PerDay(300)}, Key: ratelimit.ByNothing, Store: stores[1], StoreTimeout: time.Minute})
 		forth, back := together(t, a, b), together(t, b, a)
 		var allowed atomic.Int64
 		var wg sync.WaitGroup
@@ -112,10 +112,12 @@ func TestTogetherIsAtomic(t *testing.T) {
 		if n > 300 || n < 290 || !remote && n != 300 {
 			t.Errorf("%d were allowed, want 300", n)
 		}
-		if got := left(t, a, keyOf(t, ratelimit.ByClientAddr, get())); got != 1000-n {
+		// What is given back later than it was taken is less by that time: of an event of 86
+		// seconds nearly nothing.
+		if got := left(t, a, keyOf(t, ratelimit.ByClientAddr, get())); got != 1000-n && (!remote || got != 999-n) {
 			t.Errorf("a has %d left, want %d", got, 1000-n)
 		}
-		if got := left(t, b, keyOf(t, ratelimit.ByNothing, get())); got != 300-n {
+		if got := left(t, b, keyOf(t, ratelimit.ByNothing, get())); got != 300-n && (!remote || got != 299-n) {
 			t.Errorf("b has %d left, want %d", got, 300-n)
 		}
 	}
@@ -159,6 +161,7 @@ func TestTogetherParts(t *testing.T) {
 		if res, err := together(t, first, second).Check(get()); err == nil || res.Allowed {
 			t.Errorf("got %+v, %v, want it refused", res, err)
 		}
+		time.Sleep(10 * time.Millisecond) // which pays for the time that it was counted
 		if got := left(t, first, keyOf(t, ratelimit.ByClientAddr, get())); got != 10 {
 			t.Errorf("the first has %d left, want 10", got)
 		}

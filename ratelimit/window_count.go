@@ -33,8 +33,9 @@ type calendarCount struct {
 }
 
 // inCalendar returns what is counted now. A state of a window that is over counts
-// nothing. One of a window that has not begun, since the clock was set back, goes on:
-// setting the clock gives nobody a quota twice.
+// nothing. One of a window that has not begun, since the clock was set back, goes on: a
+// key that has its slot still has no quota twice. (A slot may be given away while the
+// clock is ahead, since what stands in it is over then.)
 func (l *memoryLimit) inCalendar(state []int64, at moment) calendarCount {
 	c := calendarCount{l.calendar.at(l.limit.Window, at.wall), at.wall, 0}
 	start, count := state[l.at], state[l.at+1]
@@ -147,6 +148,3 @@ func (s slidingCount) result(l Limit) Result {
 	}
 	return res
 }
-
-// giveBack returns count less -n, and at least 0.
-func giveBack(count int64, n int) int64 { return max(0, count+int64(max(n, -mostWindowEvents))) }
