@@ -197,8 +197,7 @@ func TestSettleOfTheOverflow(t *testing.T) {
 // A request in process that is exempt has nothing to settle, least of all what it was made
 // from.
 func TestExemptSubRequestSettlesNothing(t *testing.T) {
-	var l *ratelimit.Limiter
-	l = newLimiter(t, ratelimit.Config{
+	l := newLimiter(t, ratelimit.Config{
 		Limits: []ratelimit.Limit{ratelimit.PerDay(100)}, SettleLater: true,
 		Cost: func(*http.Request) int { return 50 }, Skip: func(r *http.Request) bool { return r.URL.Path == "/free" },
 	})
