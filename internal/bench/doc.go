@@ -2,6 +2,6 @@
 // against its peers. It is a module of its own, so that no user of the library
 // sees the peers in a go.sum.
 //
-// Its benchmarks verify tokens; the command in report runs them and writes the tables
-// of README.md. The command in stack measures a whole chain over loopback.
+// Its benchmarks verify tokens and keep limits; the command in report runs them and
+// writes the tables of README.md. The command in stack measures a whole chain over loopback.
 package bench

@@ -1,7 +1,8 @@
-// Report measures how bearer tokens are verified, by Sallyport and by its peers, and
-// writes the tables into README.md, between the lines <!-- jwt --> and <!-- /jwt -->.
+// Report measures how bearer tokens are verified and how limits are kept, by Sallyport and
+// by its peers, and writes the tables into README.md, between the lines <!-- jwt --> and
+// <!-- /jwt -->, and <!-- limits --> and <!-- /limits -->, and a plot into limits.svg.
 //
-//	go run ./report [-rounds 6] [-time 0.3s] [-file README.md]
+//	go run ./report [-only jwt|limits] [-rounds 6] [-time 0.3s] [-file README.md]
 //
 // It runs all contenders once in each round, one after the other, so that a slow moment
 // of the machine meets them all; ratios are taken within a round, and their medians are
@@ -20,43 +21,87 @@ import (
 )
 
 func main() {
+	only := flag.String("only", "", "jwt or limits; both if empty")
 	rounds := flag.Int("rounds", 6, "how many rounds")
 	length := flag.String("time", "0.3s", "how long to run each benchmark in a round")
 	file := flag.String("file", "README.md", "the file to write the tables into")
 	flag.Parse()
-	if err := report(*rounds, *length, *file); err != nil {
+	if err := report(*only, *rounds, *length, *file); err != nil {
 		log.Fatal(err)
 	}
 }
 
-func report(rounds int, length, file string) error {
+func report(only string, rounds int, length, file string) error {
 	if rounds < 1 {
 		return fmt.Errorf("-rounds is %d", rounds)
+	}
+	if only != "" && only != "jwt" && only != "limits" {
+		return fmt.Errorf("-only is %q, neither jwt nor limits", only)
 	}
 	dir, err := os.MkdirTemp("", "report")
 	if err != nil {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	binary := filepath.Join(dir, "bench.test")
-	if out, err := exec.Command("go", "test", "-c", "-o", binary, ".").CombinedOutput(); err != nil { //nolint:gosec // fixed arguments
+	b := bench{filepath.Join(dir, "bench.test")}
+	if out, err := exec.Command("go", "test", "-c", "-o", b.binary, ".").CombinedOutput(); err != nil { //nolint:gosec // fixed arguments
 		return fmt.Errorf("building the benchmarks: %w: %s", err, out)
 	}
-	all := make(samples)
-	for round := range rounds {
-		out, err := exec.Command(binary, "-test.run=^$", "-test.bench=^Benchmark(JWT|Garbage)$", "-test.benchtime="+length).CombinedOutput() //nolint:gosec // built above
+	if only != "limits" {
+		all, err := b.run("JWT|Garbage", rounds, length)
 		if err != nil {
-			return fmt.Errorf("round %d: %w: %s", round+1, err, out)
-		}
-		if err := all.add(out, round+1); err != nil {
 			return err
 		}
-		fmt.Fprintf(os.Stderr, "round %d of %d\n", round+1, rounds)
+		tables, err := all.tables(rounds)
+		if err != nil {
+			return err
+		}
+		if err := write(file, "jwt", tables); err != nil {
+			return err
+		}
 	}
-	tables, err := all.tables(rounds)
+	if only == "jwt" {
+		return nil
+	}
+	m, err := b.limits(rounds, length)
 	if err != nil {
 		return err
 	}
+	tables, err := m.tables(rounds)
+	if err != nil {
+		return err
+	}
+	if err := write(file, "limits", tables); err != nil || file == "" {
+		return err
+	}
+	plot, err := m.plot()
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(filepath.Dir(file), "limits.svg"), []byte(plot), 0o644) //nolint:gosec // a figure of the README
+}
+
+// bench is the test binary of the module.
+type bench struct{ binary string }
+
+// run runs the benchmarks whose names are in one of these alternatives.
+func (b bench) run(names string, rounds int, length string) (samples, error) {
+	all := make(samples)
+	for round := range rounds {
+		out, err := exec.Command(b.binary, "-test.run=^$", "-test.bench=^Benchmark("+names+")$", "-test.benchtime="+length).CombinedOutput() //nolint:gosec // built above
+		if err != nil {
+			return nil, fmt.Errorf("%s, round %d: %w: %s", names, round+1, err, out)
+		}
+		if err := all.add(out, round+1); err != nil {
+			return nil, err
+		}
+		fmt.Fprintf(os.Stderr, "%s: round %d of %d\n", names, round+1, rounds)
+	}
+	return all, nil
+}
+
+// write prints tables and writes them into file, if there is one.
+func write(file, mark, tables string) error {
 	fmt.Println(tables)
 	if file == "" {
 		return nil
@@ -65,16 +110,15 @@ func report(rounds int, length, file string) error {
 	if err != nil {
 		return err
 	}
-	if text, err = replace(text, tables); err != nil {
+	if text, err = replace(text, mark, tables); err != nil {
 		return fmt.Errorf("%s: %w", file, err)
 	}
 	return os.WriteFile(file, text, 0o644) //nolint:gosec // a README
 }
 
-const begin, end = "<!-- jwt -->\n", "<!-- /jwt -->\n"
-
-// replace returns text with tables between the two lines.
-func replace(text []byte, tables string) ([]byte, error) {
+// replace returns text with tables between the two lines of a mark.
+func replace(text []byte, mark, tables string) ([]byte, error) {
+	begin, end := "<!-- "+mark+" -->\n", "<!-- /"+mark+" -->\n"
 	before, rest, ok := bytes.Cut(text, []byte(begin))
 	_, after, ok2 := bytes.Cut(rest, []byte(end))
 	if !ok || !ok2 {

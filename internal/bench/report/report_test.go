@@ -1,7 +1,10 @@
 package main
 
 import (
+	"encoding/xml"
+	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 )
@@ -79,17 +82,143 @@ func TestIncompleteRound(t *testing.T) {
 }
 
 func TestReplace(t *testing.T) {
-	got, err := replace([]byte("before\n"+begin+"old\n"+end+"after\n"), "new")
+	const begin, end = "<!-- jwt -->\n", "<!-- /jwt -->\n"
+	got, err := replace([]byte("before\n"+begin+"old\n"+end+"after\n"), "jwt", "new")
 	if want := "before\n" + begin + "\nnew\n\n" + end + "after\n"; err != nil || string(got) != want {
 		t.Errorf("%q, %v, want %q", got, err, want)
 	}
-	again, err := replace(got, "new")
+	again, err := replace(got, "jwt", "new")
 	if err != nil || string(again) != string(got) {
 		t.Errorf("the second time it is %q, %v", again, err)
 	}
-	for _, text := range []string{"", begin, end, end + begin} {
-		if got, err := replace([]byte(text), "new"); err == nil {
+	for _, text := range []string{"", begin, end, end + begin, strings.ReplaceAll(begin+end, "jwt", "limits")} {
+		if got, err := replace([]byte(text), "jwt", "new"); err == nil {
 			t.Errorf("%q became %q", text, got)
+		}
+	}
+}
+
+// limited is a run in which each limiter took its place in limiters times factor.
+func limited(factor float64) (decisions, others []byte) {
+	var d, o strings.Builder
+	for i, name := range limiters {
+		ns := 100 * factor * float64(i+1)
+		for _, of := range cases {
+			fmt.Fprintf(&d, "BenchmarkLimit/%s/%s-2 \t 100\t %.1f ns/op\t 0 B/op\t %d allocs/op\n", name, strings.ReplaceAll(of, " ", "_"), ns, i)
+		}
+		for _, of := range []string{"allowed", "refused"} {
+			fmt.Fprintf(&d, "BenchmarkLimitHTTP/%s/%s-2 \t 100\t %.1f ns/op\t 0 B/op\t %d allocs/op\n", name, of, ns, i)
+		}
+		fmt.Fprintf(&o, "BenchmarkLimitStall/%s/kept-2 \t 1\t 1 ns/op\t 100 max-ns\t 90 p99.9-ns\n", name)
+		fmt.Fprintf(&o, "BenchmarkLimitStall/%s/expiring-2 \t 1\t 1 ns/op\t %d max-ns\t %d p99.9-ns\n", name, 100+i*2_000_000, 90+i)
+		fmt.Fprintf(&o, "BenchmarkLimitMemory/%s/1M-2 \t 1\t 1 ns/op\t 2000000 gc-ns\t %d heap-bytes/key\t 0.95 kept\n", name, 17+i)
+		for n := 1; n <= 1_000_000; n *= 10 {
+			fmt.Fprintf(&o, "BenchmarkLimitCurve/%s/%d-2 \t 1\t %.1f ns/op\n", name, n, ns)
+		}
+	}
+	for _, fill := range fills {
+		if fill != "1M" {
+			fmt.Fprintf(&o, "BenchmarkLimitMemory/sallyport/%s-2 \t 1\t 1 ns/op\t 2000000 gc-ns\t 41.25 heap-bytes/key\t 1.000 kept\n", strings.ReplaceAll(fill, " ", "_"))
+		}
+	}
+	o.WriteString("BenchmarkLimitCurve/sallyport/10000000-2 \t 1\t 300 ns/op\n")
+	o.WriteString("BenchmarkLimitSpray/sallyport-2 \t 1\t 1 ns/op\t 1000000 allowed\t 16777216 heap-bytes\n")
+	return []byte(d.String()), []byte(o.String())
+}
+
+func limitsOf(t *testing.T, drop string) (measured, error) {
+	t.Helper()
+	m := measured{make(samples), make(samples), make(samples), make(samples)}
+	for round, factor := range []float64{1, 10, 1} {
+		decisions, others := limited(factor)
+		for _, one := range []struct {
+			into samples
+			out  []byte
+			once bool
+		}{{m.decisions, decisions, false}, {m.stalls, others, true}, {m.memory, others, true}, {m.curve, others, true}} {
+			if one.once && round > 0 {
+				continue
+			}
+			out := strings.ReplaceAll(string(one.out), drop, "Other")
+			if err := one.into.add([]byte(out), round+1); err != nil {
+				return m, err
+			}
+		}
+	}
+	return m, nil
+}
+
+func TestLimitTables(t *testing.T) {
+	m, err := limitsOf(t, "nothing")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := m.tables(3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"| sallyport | 100 ns (0.50 ×) | 100 ns (0.50 ×) | 100 ns (0.50 ×) | 100 ns (0.50 ×) | 100 ns (0.50 ×) | 0 |\n",
+		"| go-limiter | 200 ns |",
+		"| echo | 400 ns (2.00 ×) | 3 | 400 ns (2.00 ×) | 3 |\n",
+		"| sallyport | 17.0 B | 2.0 ms | 0 ns | 0 ns |\n",
+		"| throttled | 19.0 B | 2.0 ms | 4.0 ms | 2 ns |\n",
+		"| 1M | 55 % | 100.0 % | 41.2 B |\n",
+		"| 1M | 100 % | 95.0 % | 17.0 B |\n",
+		"1000000 were allowed, and the heap had grown by\n16.0 MiB",
+		"| hot key, to go-limiter | ≤ 0.60 × | 0.50 × |\n",
+		"| middleware, allowed, to go-limiter | ≤ 0.35 × | 0.50 ×, **missed** |\n",
+		"| heap per key, 10M of 10M | ≤ 26.0 B | 41.2 B, **missed** |\n",
+		"| latest decision, added while a million keys expire | ≤ 1.0 ms | 0 ns |",
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("there is no %q in:\n%s", want, got)
+		}
+	}
+}
+
+func TestLimitsIncomplete(t *testing.T) {
+	for _, drop := range []string{"Limit/echo/1M", "LimitHTTP/ulule/refused", "LimitStall/x/time/kept", "LimitMemory/throttled/1M", "LimitMemory/sallyport/10M_55%", "LimitSpray/sallyport"} {
+		m, err := limitsOf(t, "Benchmark"+drop)
+		if err == nil {
+			_, err = m.tables(3)
+		}
+		if err == nil {
+			t.Errorf("without %s there is no error", drop)
+		}
+	}
+}
+
+// The plot is well-formed, and has a line for each contender.
+func TestPlot(t *testing.T) {
+	m, err := limitsOf(t, "nothing")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := m.plot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := xml.NewDecoder(strings.NewReader(got))
+	lines := 0
+	for {
+		token, err := d.Token()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if start, ok := token.(xml.StartElement); ok && start.Name.Local == "polyline" {
+			lines++
+		}
+	}
+	if lines != len(limiters) {
+		t.Errorf("there are %d lines, want %d", lines, len(limiters))
+	}
+	if m, err = limitsOf(t, "BenchmarkLimitCurve/echo/1000-"); err == nil {
+		if _, err = m.plot(); err == nil {
+			t.Error("with a point missing there is no error")
 		}
 	}
 }

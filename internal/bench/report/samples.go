@@ -9,36 +9,29 @@ import (
 	"strings"
 )
 
-// A sample is one benchmark of one round.
-type sample struct{ ns, allocs, kept float64 }
+// A sample is one benchmark of one round: a figure for each unit.
+type sample map[string]float64
 
 // samples are those of each benchmark, a round each.
 type samples map[string][]sample
 
-var (
-	line   = regexp.MustCompile(`(?m)^Benchmark(?:JWT|Garbage)/(.+?)(?:-\d+)?\s+\d+\s+([0-9.]+) ns/op(.*)$`)
-	allocs = regexp.MustCompile(`([0-9.]+) allocs/op`)
-	kept   = regexp.MustCompile(`([0-9.e+]+) heap-bytes-kept`)
-)
+var line = regexp.MustCompile(`(?m)^Benchmark(\w+/.+?)(?:-\d+)?\s+\d+\s+([0-9.]+ ns/op.*)$`)
 
 // add reads the output of a round. After it each benchmark has been measured in each of
 // the rounds so far, so that the places of a slice are rounds.
 func (all samples) add(out []byte, rounds int) error {
 	for _, m := range line.FindAllSubmatch(out, -1) {
-		var s sample
-		for _, one := range []struct {
-			to *float64
-			in [][]byte
-		}{{&s.ns, m[1:]}, {&s.allocs, allocs.FindSubmatch(m[3])}, {&s.kept, kept.FindSubmatch(m[3])}} {
-			if one.in == nil {
-				continue
-			}
-			var err error
-			if *one.to, err = strconv.ParseFloat(string(one.in[1]), 64); err != nil {
+		s := make(sample)
+		figures := strings.Fields(string(m[2]))
+		for i := 0; i+1 < len(figures); i += 2 {
+			v, err := strconv.ParseFloat(figures[i], 64)
+			if err != nil {
 				return err
 			}
+			s[figures[i+1]] = v
 		}
 		name := strings.ReplaceAll(string(m[1]), "_", " ")
+		name = strings.TrimPrefix(strings.TrimPrefix(name, "JWT/"), "Garbage/")
 		all[name] = append(all[name], s)
 	}
 	if len(all) == 0 {
@@ -55,30 +48,22 @@ func (all samples) add(out []byte, rounds int) error {
 // A series is a figure, of each round.
 type series []float64
 
-// of returns one figure of a benchmark. It returns an error if the benchmark was not
-// run, which would otherwise be a hole in a table.
-func (all samples) of(name string, figure func(sample) float64) (series, error) {
+// of returns the figures of a unit. It returns an error if the benchmark was not run,
+// which would otherwise be a hole in a table.
+func (all samples) of(name, unit string) (series, error) {
 	if len(all[name]) == 0 {
 		return nil, fmt.Errorf("%s was not measured", name)
 	}
 	var v series
 	for _, s := range all[name] {
-		v = append(v, figure(s))
+		v = append(v, s[unit])
 	}
 	return v, nil
 }
 
-func (all samples) ns(name string) (series, error) {
-	return all.of(name, func(s sample) float64 { return s.ns })
-}
-
-func (all samples) allocs(name string) (series, error) {
-	return all.of(name, func(s sample) float64 { return s.allocs })
-}
-
-func (all samples) kept(name string) (series, error) {
-	return all.of(name, func(s sample) float64 { return s.kept })
-}
+func (all samples) ns(name string) (series, error)     { return all.of(name, "ns/op") }
+func (all samples) allocs(name string) (series, error) { return all.of(name, "allocs/op") }
+func (all samples) kept(name string) (series, error)   { return all.of(name, "heap-bytes-kept") }
 
 // ratio returns how many times as long as b a took, within each round.
 func (all samples) ratio(a, b string) (series, error) {

@@ -174,7 +174,10 @@ func (all samples) garbage(b *strings.Builder) error {
 func count(n float64) string { return fmt.Sprintf("%.0f", n) }
 
 func duration(ns float64) string {
-	if ns >= 10_000 {
+	switch {
+	case ns >= 1_000_000:
+		return fmt.Sprintf("%.1f ms", ns/1_000_000)
+	case ns >= 10_000:
 		return fmt.Sprintf("%.1f µs", ns/1000)
 	}
 	return fmt.Sprintf("%.0f ns", ns)
