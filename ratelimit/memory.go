@@ -29,7 +29,7 @@ type MemoryConfig struct {
 const (
 	defaultMaxKeys = 1 << 20
 	mostMaxKeys    = 1 << 32
-	groupSize      = 8       // slots; their hashes fill a cache line
+	groupSize      = 8       // slots; with a state of one word they fill two cache lines
 	firstGroups    = 8       // a shard begins with so many groups, up to twice as many, or as it may have
 	maxShards      = 128     // a power of two
 	keysPerShard   = 1 << 10 // below this another shard isn't worth its memory

@@ -364,6 +364,66 @@ func TestConcurrentTakesWithTime(t *testing.T) {
 	}
 }
 
+// While tables grow, no decision about a key that moves is lost.
+func TestConcurrentTakesWhileGrowing(t *testing.T) {
+	const workers, keys, burst, others = 4, 64, 2000, 20_000
+	synctest.Test(t, func(t *testing.T) {
+		b := bucket(t, ratelimit.MemoryConfig{MaxKeys: 1 << 18}, ratelimit.PerDay(1).WithBurst(burst))
+		var allowed [keys]atomic.Int64
+		var wg sync.WaitGroup
+		for w := range workers {
+			wg.Go(func() {
+				for i := range keys * burst {
+					key := (i + w) % keys
+					if res, err := b.Take(t.Context(), strconv.Itoa(key), 1); err == nil && res.Allowed {
+						allowed[key].Add(1)
+					}
+				}
+			})
+			wg.Go(func() {
+				for i := range others {
+					_, _ = b.Take(t.Context(), fmt.Sprint("other ", w, " ", i), 1)
+				}
+			})
+		}
+		wg.Wait()
+		for key := range allowed {
+			if got := allowed[key].Load(); got != burst {
+				t.Errorf("key %d: %d events were allowed, want %d", key, got, burst)
+			}
+		}
+	})
+}
+
+// While slots go from key to key, nobody is counted in the slot of another.
+func TestConcurrentTakesWhileSlotsChangeHands(t *testing.T) {
+	const keys, burst, interval = 16, 3, 20 * time.Microsecond
+	b := bucket(t, ratelimit.MemoryConfig{MaxKeys: 512}, ratelimit.Limit{Events: 1, Per: interval, Burst: burst})
+	start := time.Now()
+	var allowed [keys]atomic.Int64
+	var wg sync.WaitGroup
+	for w := range 4 {
+		wg.Go(func() {
+			for i := range 200_000 {
+				key := i / 8 % keys // others settle in the meantime
+				if res, err := b.Take(t.Context(), strconv.Itoa(key), 1); err == nil && res.Allowed {
+					allowed[key].Add(1)
+				}
+				if i%4 == 0 {
+					_, _ = b.Take(t.Context(), fmt.Sprint("other ", w, " ", i), 1)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	most := burst + int64(time.Since(start)/interval)
+	for key := range allowed {
+		if got := allowed[key].Load(); got > most {
+			t.Errorf("key %d: %d events were allowed, want at most %d", key, got, most)
+		}
+	}
+}
+
 func TestTakeAllocatesNothing(t *testing.T) {
 	for _, limits := range [][]ratelimit.Limit{
 		{ratelimit.PerSecond(10)},
