@@ -52,7 +52,7 @@ const (
 // at most 128 shards. That is stricter for each of them and lasts until a slot is
 // free. So n sprayed keys are never allowed more than MaxKeys + 128 keys would
 // be, however large n is. The first keys share when 70 to 85 % of the slots are in
-// use; of MaxKeys keys that all owe something, about 4 % do. Where a slow limit
+// use; of MaxKeys keys that all owe something, 4 to 8 % do. Where a slow limit
 // and many addresses could fill the table, let a fast limit by a wider network
 // stand before it; see [ByClientNetwork].
 //
