@@ -45,7 +45,7 @@ text { fill: #1f2328 }
 		fmt.Fprintf(&b, `<line class="grid" x1="%.1f" y1="%d" x2="%.1f" y2="%d"/><text x="%.1f" y="%d" text-anchor="middle">%s</text>`+"\n",
 			at, top, at, plotHeight-bottom, at, plotHeight-bottom+18, []string{"1", "10", "100", "1,000", "10,000", "100,000", "1 million", "10 million"}[p])
 	}
-	for _, ns := range []float64{50, 100, 200, 500, 1000, 2000, 5000} {
+	for _, ns := range []float64{50, 100, 200, 500, 1000, 2000, 5000, 10_000} {
 		fmt.Fprintf(&b, `<line class="grid" x1="%d" y1="%.1f" x2="%d" y2="%.1f"/><text x="%d" y="%.1f" text-anchor="end">%.0f ns</text>`+"\n",
 			left, y(ns), plotWidth-right, y(ns), left-8, y(ns)+4, ns)
 	}
