@@ -41,14 +41,14 @@ func TestSlotIsLost(t *testing.T) {
 			var read []int64 // all that a late one may have read
 			read = append(read, slot[1])
 			for range 3 {
-				b.swap(new(Result), slot, h, 0, 1)
+				b.swap(new(Result), slot, h, 0, 1, span{})
 				read = append(read, slot[1])
 			}
 			if !c.lose(s, slot[:], b.limits) {
 				t.Fatal("the slot was not lost")
 			}
 			after := *slot
-			if c.name != "given away and back" && b.swap(new(Result), slot, h, s.now, 1) {
+			if c.name != "given away and back" && b.swap(new(Result), slot, h, s.now, 1, span{}) {
 				t.Error("the slot was found to be that of the key still")
 			}
 			for _, tat := range read {
@@ -74,7 +74,7 @@ func TestSlotIsKept(t *testing.T) {
 	s := &b.shards[0]
 	s.claim(h, b.limits)
 	slot := s.table.Load().pair(h)
-	b.swap(new(Result), slot, h, 0, 1)
+	b.swap(new(Result), slot, h, 0, 1, span{})
 	before := *slot
 	if s.give(slot[:], other, b.limits) || *slot != before {
 		t.Errorf("the slot is %v, was %v", *slot, before)
