@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/sallyport/sallyport/audit"
@@ -21,7 +22,14 @@ type quota struct {
 	item     string // the RateLimit item up to the value of r
 	over     string // the reason in the audit event of a refusal
 	burst    []string
+	// fields are the RateLimit items that say how much is left and nothing else, by
+	// that number, as they are made. Each is shared by all answers, so cap = len.
+	fields []atomic.Pointer[[]string]
 }
+
+// mostFields is how many of them are kept: 8 KiB of pointers, and some 60 bytes for each
+// that has been made.
+const mostFields = 1000
 
 func newQuotas(name string, rates []rate) []quota {
 	quotas := make([]quota, len(rates))
@@ -91,13 +99,34 @@ func (l *Limiter) setFields(h http.Header, d decision) {
 	if q == nil {
 		return
 	}
+	field := q.field(d.Result)
+	if above := h[fieldLimit]; len(above) == 0 {
+		h[fieldLimit] = field
+	} else {
+		h[fieldLimit] = append(above, field[0])
+	}
+}
+
+// field returns the RateLimit item for res.
+func (q *quota) field(res Result) []string {
+	left := min(max(res.Remaining, 0), q.limit.Burst) // a store may be wrong
+	// What t is then follows from r.
+	keep := res.Allowed && 0 < left && left < len(q.fields)
+	if keep {
+		if f := q.fields[left].Load(); f != nil {
+			return *f
+		}
+	}
 	var buf [64]byte
 	b := append(buf[:0], q.item...)
-	left := min(max(d.Remaining, 0), q.limit.Burst) // a store may be wrong
 	b = appendInteger(b, int64(left))
 	b = append(b, ";t="...)
-	b = appendInteger(b, q.wait(d.Result, left))
-	h[fieldLimit] = append(h[fieldLimit], string(b))
+	b = appendInteger(b, q.wait(res, left))
+	f := []string{string(b)}
+	if keep {
+		q.fields[left].Store(&f)
+	}
+	return f
 }
 
 // setXFields sets the older fields, if they are wanted.

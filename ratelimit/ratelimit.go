@@ -126,6 +126,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/sallyport/sallyport/audit"
@@ -308,6 +309,11 @@ func checkNames(name string, plans []string, rates [][]rate) error {
 func newTier(cfg Config, name string, rates []rate) (tier, error) {
 	t := tier{quotas: newQuotas(name, rates), minBurst: minBurst(rates)}
 	t.field = []string{policyField(t.quotas)}
+	for i := range t.quotas {
+		if q := &t.quotas[i]; q.limit.Window == (Window{}) {
+			q.fields = make([]atomic.Pointer[[]string], min(q.limit.Burst, mostFields)+1)
+		}
+	}
 	var err error
 	if t.bucket, err = open(cfg, name, t.limits()); err != nil {
 		return tier{}, fmt.Errorf("ratelimit: Config.Store can't open %q: %w", name, err)

@@ -121,7 +121,7 @@ func BenchmarkLimitHTTP(b *testing.B) {
 			of     quota
 			status int
 		}{
-			{"allowed", endless, 0},
+			{"allowed", usual, 0},
 			{"refused", usedUp, http.StatusTooManyRequests},
 		} {
 			l := newLimiter(b, c.make, bb.of)

@@ -42,6 +42,9 @@ type quota struct {
 var (
 	// endless is never used up, and a key that was seen owes something for long.
 	endless = quota{burst: 100_000_000, interval: 30 * time.Second, window: 1000 * time.Hour, keys: 1 << 20}
+	// usual is a limit of a size that services have. It is regained faster than one client
+	// can use it up.
+	usual = quota{burst: 100, interval: 10 * time.Nanosecond, window: time.Microsecond, keys: 1 << 20}
 	// usedUp allows one event.
 	usedUp = quota{burst: 1, interval: 1000 * time.Hour, window: 1000 * time.Hour, keys: 1 << 20}
 )
