@@ -54,10 +54,10 @@ func TestCheckOfWhatRedisSays(t *testing.T) {
 		"an empty text": {good, "", "does not say which version"},
 	} {
 		text := strings.Replace(good, tt.old, tt.new, 1)
-		client := single(t, scripted(t, fmt.Sprintf("$%d\r\n%s\r\n", len(text), text), false))
+		client := single(t, redistest.StartScripted(t, fmt.Sprintf("$%d\r\n%s\r\n", len(text), text), false))
 		checked(t, client, name, tt.want)
 	}
-	checked(t, single(t, scripted(t, "-NOPERM this user has no permissions\r\n", false)), "not allowed", "NOPERM")
+	checked(t, single(t, redistest.StartScripted(t, "-NOPERM this user has no permissions\r\n", false)), "not allowed", "NOPERM")
 }
 
 // checked checks that the error contains want, and that there is none if it is "".

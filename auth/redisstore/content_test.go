@@ -75,9 +75,9 @@ func TestKeysEnd(t *testing.T) {
 // Nothing that names a person, a token or a key gets to Redis: not into its keys or
 // values, and not over the wire.
 func TestNothingPersonalIsStored(t *testing.T) {
-	p := newProxy(t, redistest.Start(t).Addr)
+	p := redistest.StartProxy(t, redistest.Start(t).Addr)
 	for _, hashKey := range [][]byte{nil, []byte("a key of 32 bytes or more, secret")} {
-		cfg := redisstore.Config{Client: single(t, p.addr), HashKey: hashKey, Timeout: patience}
+		cfg := redisstore.Config{Client: single(t, p.Addr), HashKey: hashKey, Timeout: patience}
 		revocations, replays := newRevocations(t, cfg), newReplays(t, cfg)
 		for _, r := range []auth.Revocation{
 			{Issuer: issuer, TokenID: "token-0f0d6b6f"},
@@ -96,7 +96,7 @@ func TestNothingPersonalIsStored(t *testing.T) {
 		if first, err := replays.Use(t.Context(), "key-0f0d6b6f", inAnHour()); !first {
 			t.Fatal(first, err)
 		}
-		sent := p.sent()
+		sent := p.Sent()
 		if !strings.Contains(sent, "sallyport:") {
 			t.Fatal("the proxy saw no key")
 		}
@@ -111,8 +111,8 @@ func TestNothingPersonalIsStored(t *testing.T) {
 // What a stranger chooses reaches Redis as a hash alone, so that it can't be taken
 // for protocol, script, pattern or hash tag.
 func TestASVS_1_2_4_KeysAreInert(t *testing.T) {
-	p := newProxy(t, redistest.Start(t).Addr)
-	client := single(t, p.addr)
+	p := redistest.StartProxy(t, redistest.Start(t).Addr)
+	client := single(t, p.Addr)
 	cfg := redisstore.Config{Client: client, Timeout: patience}
 	revocations, replays := newRevocations(t, cfg), newReplays(t, cfg)
 	if err := client.Set(t.Context(), "canary", "alive", 0).Err(); err != nil {
@@ -136,7 +136,7 @@ func TestASVS_1_2_4_KeysAreInert(t *testing.T) {
 	if got := client.Get(t.Context(), "canary").Val(); got != "alive" {
 		t.Error("the canary is gone")
 	}
-	if sent := p.sent(); strings.Contains(sent, "FLUSHALL") || strings.Contains(sent, "{x}") {
+	if sent := p.Sent(); strings.Contains(sent, "FLUSHALL") || strings.Contains(sent, "{x}") {
 		t.Error("the name was sent as it is")
 	}
 	for _, name := range keys(t, client) {

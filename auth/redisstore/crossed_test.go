@@ -27,8 +27,8 @@ func TestCVE_2025_29923_CrossedReplies(t *testing.T) {
 		timeout  = 50 * time.Millisecond
 		poolSize = 8
 	)
-	p := newProxy(t, redistest.Start(t).Addr)
-	client := single(t, p.addr, func(o *redis.Options) { o.PoolSize, o.PipelinePoolSize = poolSize, poolSize })
+	p := redistest.StartProxy(t, redistest.Start(t).Addr)
+	client := single(t, p.Addr, func(o *redis.Options) { o.PoolSize, o.PipelinePoolSize = poolSize, poolSize })
 	cfg := redisstore.Config{Client: client, Timeout: timeout}
 	revocations, replays := newRevocations(t, cfg), newReplays(t, cfg)
 
@@ -52,7 +52,7 @@ func TestCVE_2025_29923_CrossedReplies(t *testing.T) {
 
 	// Of a hundred replies two are late and one is lost, those by which connections
 	// begin included.
-	p.on(func(string, string) (time.Duration, bool) {
+	p.On(func(string, string) (time.Duration, bool) {
 		switch rand.IntN(100) {
 		case 0, 1:
 			return rand.N(2 * timeout), true
@@ -107,7 +107,7 @@ func TestCVE_2025_29923_CrossedReplies(t *testing.T) {
 				}
 			}
 		})
-		if n, most := p.open(), 4*poolSize; n > most {
+		if n, most := p.Open(), 4*poolSize; n > most {
 			t.Errorf("there are %d connections, want no more than %d", n, most)
 		}
 	})

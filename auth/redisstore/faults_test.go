@@ -53,13 +53,13 @@ func works(t *testing.T, cfg redisstore.Config, what string) {
 
 // leavesNothing checks that what f starts ends: goroutines, and connections to the
 // proxy that the client does not close when they are cut.
-func leavesNothing(t *testing.T, p *proxy, f func()) {
+func leavesNothing(t *testing.T, p *redistest.Proxy, f func()) {
 	t.Helper()
-	quiet := func() bool { p.cut(); return p.open() == 0 }
+	quiet := func() bool { p.Cut(); return p.Open() == 0 }
 	eventually(t, "there are no connections at first", quiet)
 	before := runtime.NumGoroutine()
 	f()
-	p.on(nil)
+	p.On(nil)
 	eventually(t, "there are no more goroutines than before", func() bool { return quiet() && runtime.NumGoroutine() <= before })
 }
 
@@ -128,12 +128,12 @@ func TestRevokedSurvivesACrash(t *testing.T) {
 // than Timeout, and leaves nothing behind.
 func TestSlow(t *testing.T) {
 	server := redistest.Start(t)
-	p := newProxy(t, server.Addr)
-	client := single(t, p.addr)
+	p := redistest.StartProxy(t, server.Addr)
+	client := single(t, p.Addr)
 	cfg := redisstore.Config{Client: client, Timeout: patience}
 	works(t, cfg, "at first")
 	leavesNothing(t, p, func() {
-		p.on(func(string, string) (time.Duration, bool) { return time.Hour, true })
+		p.On(func(string, string) (time.Duration, bool) { return time.Hour, true })
 		short := redisstore.Config{Client: client, Timeout: 20 * time.Millisecond}
 		undecided(t, short, "silent")
 		conformance.Together(64, func(int) { undecided(t, short, "silent to many") })
@@ -144,10 +144,10 @@ func TestSlow(t *testing.T) {
 // The deadline of the request counts if it is earlier, and one that was given up
 // asks nothing.
 func TestContext(t *testing.T) {
-	p := newProxy(t, redistest.Start(t).Addr)
-	cfg := redisstore.Config{Client: single(t, p.addr), Timeout: patience}
+	p := redistest.StartProxy(t, redistest.Start(t).Addr)
+	cfg := redisstore.Config{Client: single(t, p.Addr), Timeout: patience}
 	works(t, cfg, "at first")
-	p.on(func(string, string) (time.Duration, bool) { return time.Hour, true })
+	p.On(func(string, string) (time.Duration, bool) { return time.Hour, true })
 	for name, call := range calls(t, cfg) {
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 		start := time.Now()
@@ -157,7 +157,7 @@ func TestContext(t *testing.T) {
 			t.Errorf("%s after 20 ms: got %v after %v, want the context's error", name, err, time.Since(start))
 		}
 	}
-	before := len(p.sent())
+	before := len(p.Sent())
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	for name, call := range calls(t, cfg) {
@@ -165,7 +165,7 @@ func TestContext(t *testing.T) {
 			t.Errorf("%s when it was cancelled: got %v, want context.Canceled", name, err)
 		}
 	}
-	if after := len(p.sent()); after != before {
+	if after := len(p.Sent()); after != before {
 		t.Errorf("%d bytes were sent for what was cancelled", after-before)
 	}
 }
@@ -187,10 +187,10 @@ func TestNothingToAsk(t *testing.T) {
 
 // The default Timeout is less than what a person waits for.
 func TestDefaultTimeout(t *testing.T) {
-	p := newProxy(t, redistest.Start(t).Addr)
-	client := single(t, p.addr)
+	p := redistest.StartProxy(t, redistest.Start(t).Addr)
+	client := single(t, p.Addr)
 	works(t, redisstore.Config{Client: client, Timeout: patience}, "at first")
-	p.on(func(string, string) (time.Duration, bool) { return time.Hour, true })
+	p.On(func(string, string) (time.Duration, bool) { return time.Hour, true })
 	for name, call := range calls(t, redisstore.Config{Client: client}) {
 		start := time.Now()
 		if err := call(t.Context()); !errors.Is(err, context.DeadlineExceeded) {
@@ -205,15 +205,15 @@ func TestDefaultTimeout(t *testing.T) {
 // A reply that was lost is asked for again: a use whose key was written is still the
 // first, and only once.
 func TestLostReply(t *testing.T) {
-	p := newProxy(t, redistest.Start(t).Addr)
-	client := single(t, p.addr)
+	p := redistest.StartProxy(t, redistest.Start(t).Addr)
+	client := single(t, p.Addr)
 	cfg := redisstore.Config{Client: client, Timeout: patience}
 	works(t, cfg, "at first")
 	replays, revocations := newReplays(t, cfg), newRevocations(t, cfg)
 	lose := func(n int32) { // the next n replies to what the stores send
 		left := new(atomic.Int32)
 		left.Store(n)
-		p.on(func(request, _ string) (time.Duration, bool) {
+		p.On(func(request, _ string) (time.Duration, bool) {
 			return 0, !strings.Contains(request, "sallyport:") || left.Add(-1) < 0
 		})
 	}
@@ -239,7 +239,7 @@ func TestLostReply(t *testing.T) {
 	}
 	lose(math.MaxInt32)
 	undecided(t, cfg, "when all replies are lost")
-	p.on(nil)
+	p.On(nil)
 	works(t, cfg, "when no replies are lost")
 }
 
@@ -247,7 +247,7 @@ func TestLostReply(t *testing.T) {
 // again.
 func TestCutReply(t *testing.T) {
 	for _, reply := range []string{"$", "$1", "$15\r\n1764", "$-", "$-1", "$-1\r", ":", ":1", ":1\r"} {
-		client := single(t, scripted(t, reply, true))
+		client := single(t, redistest.StartScripted(t, reply, true))
 		undecided(t, redisstore.Config{Client: client, Timeout: patience}, "cut after "+strconv.Quote(reply))
 		if n := client.PoolStats().IdleConns; n != 0 {
 			t.Errorf("cut after %q: %d connections are kept", reply, n)

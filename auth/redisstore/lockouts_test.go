@@ -306,12 +306,12 @@ func TestLockoutsFallBackToMemory(t *testing.T) {
 // A reply that is lost is asked for again, which may count a guess twice. It never
 // gives one back twice.
 func TestLockoutsLostReply(t *testing.T) {
-	p := newProxy(t, redistest.Start(t).Addr)
-	b := openLockout(t, redisstore.Config{Client: single(t, p.addr), Timeout: patience}, lockoutRules())
+	p := redistest.StartProxy(t, redistest.Start(t).Addr)
+	b := openLockout(t, redisstore.Config{Client: single(t, p.Addr), Timeout: patience}, lockoutRules())
 	lose := func() {
 		left := new(atomic.Int32)
 		left.Store(1)
-		p.on(func(request, _ string) (time.Duration, bool) {
+		p.On(func(request, _ string) (time.Duration, bool) {
 			return 0, !strings.Contains(request, "sallyport:") || left.Add(-1) < 0
 		})
 	}
@@ -349,7 +349,7 @@ func TestLockoutsOddReplies(t *testing.T) {
 		odd = append(odd, bulk(answer+epochs))
 	}
 	for _, reply := range odd {
-		b := openLockout(t, redisstore.Config{Client: single(t, scripted(t, reply, true)), Timeout: patience}, lockoutRules())
+		b := openLockout(t, redisstore.Config{Client: single(t, redistest.StartScripted(t, reply, true)), Timeout: patience}, lockoutRules())
 		a, err := b.Count(t.Context(), guess)
 		if err == nil || a != (ratelimit.LockoutAnswer{}) {
 			t.Errorf("reply %q: got %+v, %v, want an error alone", reply, a, err)
@@ -365,7 +365,7 @@ func TestLockoutsOddReplies(t *testing.T) {
 			t.Errorf("reply %q: Peek returned no error", reply)
 		}
 	}
-	b := openLockout(t, redisstore.Config{Client: single(t, scripted(t, bulk("0 0 31 0"+epochs), false)), Timeout: patience}, lockoutRules())
+	b := openLockout(t, redisstore.Config{Client: single(t, redistest.StartScripted(t, bulk("0 0 31 0"+epochs), false)), Timeout: patience}, lockoutRules())
 	if a := count(t, b, guess); a.Locked || a.Counted != 31 {
 		t.Errorf("a good reply: got %+v", a)
 	}

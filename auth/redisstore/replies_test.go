@@ -1,12 +1,7 @@
 package redisstore_test
 
 import (
-	"bufio"
-	"io"
-	"net"
-	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -14,86 +9,8 @@ import (
 
 	"github.com/sallyport/sallyport/auth"
 	"github.com/sallyport/sallyport/auth/redisstore"
+	"github.com/sallyport/sallyport/internal/redistest"
 )
-
-// scripted is a server that gives one reply, whatever it is, to all commands but
-// those by which a connection begins. With cut it closes the connection after it.
-func scripted(t testing.TB, reply string, cut bool) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var wg sync.WaitGroup
-	var mu sync.Mutex
-	var conns []net.Conn
-	t.Cleanup(func() {
-		l.Close()
-		mu.Lock()
-		for _, conn := range conns {
-			conn.Close()
-		}
-		mu.Unlock()
-		wg.Wait()
-	})
-	wg.Go(func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			mu.Lock()
-			conns = append(conns, conn)
-			mu.Unlock()
-			wg.Go(func() {
-				defer conn.Close()
-				r := bufio.NewReader(conn)
-				for {
-					name, err := readCommand(r)
-					if err != nil {
-						return
-					}
-					switch name {
-					case "hello":
-						io.WriteString(conn, "-ERR unknown command\r\n")
-					case "client":
-						io.WriteString(conn, "+OK\r\n")
-					default:
-						io.WriteString(conn, reply)
-						if cut {
-							return
-						}
-					}
-				}
-			})
-		}
-	})
-	return l.Addr().String()
-}
-
-// readCommand reads a list of texts and returns the first in lower case.
-func readCommand(r *bufio.Reader) (string, error) {
-	var name string
-	n, err := readLength(r)
-	for i := 0; i < n && err == nil; i++ {
-		var size int
-		if size, err = readLength(r); err == nil {
-			text := make([]byte, size+2)
-			if _, err = io.ReadFull(r, text); i == 0 {
-				name = strings.ToLower(string(text[:size]))
-			}
-		}
-	}
-	return name, err
-}
-
-func readLength(r *bufio.Reader) (int, error) {
-	line, err := r.ReadString('\n')
-	if err != nil {
-		return 0, err
-	}
-	return strconv.Atoi(strings.TrimSpace(line[1:]))
-}
 
 // Of the replies that a server could give, only the one that says so lets a token
 // or a use through.
@@ -152,7 +69,7 @@ func TestOddReplies(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel() // some wait for the Timeout
-			client := single(t, scripted(t, tt.reply, tt.cut), func(o *redis.Options) { o.MinRetryBackoff, o.MaxRetryBackoff = -1, -1 })
+			client := single(t, redistest.StartScripted(t, tt.reply, tt.cut), func(o *redis.Options) { o.MinRetryBackoff, o.MaxRetryBackoff = -1, -1 })
 			cfg := redisstore.Config{Client: client, Timeout: 500 * time.Millisecond}
 			revocations, replays := newRevocations(t, cfg), newReplays(t, cfg)
 			none := strings.HasPrefix(name, "nil")
@@ -188,7 +105,7 @@ func FuzzReplies(f *testing.F) {
 		if strings.ContainsAny(reply, "!|") || len(reply) > 1<<10 {
 			return
 		}
-		client := single(t, scripted(t, reply, true), func(o *redis.Options) { o.MaxRetries, o.DialerRetries = -1, 1 })
+		client := single(t, redistest.StartScripted(t, reply, true), func(o *redis.Options) { o.MaxRetries, o.DialerRetries = -1, 1 })
 		cfg := redisstore.Config{Client: client, Timeout: patience}
 		none := strings.HasPrefix(reply, "$-1\r\n") || strings.HasPrefix(reply, "*-1\r\n") || strings.HasPrefix(reply, "_") && strings.Contains(reply, "\r\n")
 		if first, err := newReplays(t, cfg).Use(t.Context(), "x", inAnHour()); first && (!none || err != nil) {

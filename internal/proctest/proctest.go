@@ -55,6 +55,9 @@ func (p *Process) End(signal os.Signal) {
 	<-p.Exited
 }
 
+// Signal sends a signal, such as syscall.SIGSTOP, and does not wait.
+func (p *Process) Signal(signal os.Signal) error { return p.cmd.Process.Signal(signal) }
+
 // Output returns what the process has printed. It is complete, and safe to be called,
 // when Exited is closed.
 func (p *Process) Output() string { return p.output.String() }

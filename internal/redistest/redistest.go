@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -88,6 +89,22 @@ func (s *Server) Restart() {
 	s.t.Helper()
 	s.Stop()
 	if err := s.run(); err != nil {
+		s.t.Fatalf("redistest: %v", err)
+	}
+}
+
+// Pause has the server stand still: it takes connections, and answers nothing until
+// Resume. A server that stands still can be stopped.
+func (s *Server) Pause() { s.signal(syscall.SIGSTOP) }
+
+// Resume ends Pause.
+func (s *Server) Resume() { s.signal(syscall.SIGCONT) }
+
+func (s *Server) signal(signal os.Signal) {
+	s.t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.process.Signal(signal); err != nil {
 		s.t.Fatalf("redistest: %v", err)
 	}
 }

@@ -1,4 +1,4 @@
-package redisstore_test
+package redistest
 
 import (
 	"net"
@@ -8,10 +8,10 @@ import (
 	"time"
 )
 
-// A proxy stands between a client and its server, and does to the replies what a
+// A Proxy stands between a client and its server, and does to the replies what a
 // network does.
-type proxy struct {
-	addr string
+type Proxy struct {
+	Addr string // host and port
 
 	mu    sync.Mutex
 	reply func(request, reply string) (delay time.Duration, ok bool) // not ok: cut the connection
@@ -19,18 +19,19 @@ type proxy struct {
 	conns map[net.Conn]bool                                          // those of clients
 }
 
-// newProxy starts a proxy of the server at target that changes nothing.
-func newProxy(t testing.TB, target string) *proxy {
+// StartProxy starts a proxy of the server at target that changes nothing. It
+// stops with the test.
+func StartProxy(t testing.TB, target string) *Proxy {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &proxy{addr: l.Addr().String(), conns: make(map[net.Conn]bool)}
+	p := &Proxy{Addr: l.Addr().String(), conns: make(map[net.Conn]bool)}
 	var wg sync.WaitGroup
 	t.Cleanup(func() {
 		l.Close()
-		p.cut()
+		p.Cut()
 		wg.Wait()
 	})
 	wg.Go(func() {
@@ -55,29 +56,31 @@ func newProxy(t testing.TB, target string) *proxy {
 	return p
 }
 
-// on sets what is done to replies; nil means nothing.
-func (p *proxy) on(f func(request, reply string) (time.Duration, bool)) {
+// On sets what is done to replies, as many as come at once: it returns by how much they
+// are late, or false to cut the connection. request is what the client has sent last.
+// nil means nothing.
+func (p *Proxy) On(f func(request, reply string) (time.Duration, bool)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.reply = f
 }
 
-// sent returns what clients have sent so far.
-func (p *proxy) sent() string {
+// Sent returns what clients have sent so far.
+func (p *Proxy) Sent() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.log.String()
 }
 
-// open returns how many connections of clients there are.
-func (p *proxy) open() int {
+// Open returns how many connections of clients there are.
+func (p *Proxy) Open() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return len(p.conns)
 }
 
-// cut closes all connections.
-func (p *proxy) cut() {
+// Cut closes all connections.
+func (p *Proxy) Cut() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for conn := range p.conns {
@@ -87,7 +90,7 @@ func (p *proxy) cut() {
 
 // A proxied connection is a client's, and the one to the server that goes with it.
 type proxied struct {
-	proxy          *proxy
+	proxy          *Proxy
 	client, server net.Conn
 	done           chan struct{} // closed when a side is gone
 	once           sync.Once
