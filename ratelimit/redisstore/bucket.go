@@ -1,0 +1,159 @@
+package redisstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sallyport/sallyport/ratelimit"
+)
+
+// A bucket is a ratelimit.Bucket in Redis.
+type bucket struct {
+	store     *Store
+	names     *namer
+	rates     []rate
+	minBurst  int
+	limitArgs []any
+	start     time.Time
+
+	denials *denials     // nil if there are none
+	leases  *leases      // nil if there are none
+	given   atomic.Int64 // how often events were given back
+
+	mu    sync.Mutex
+	lanes map[string]*lane // by the address of a node; those that have work
+}
+
+func newBucket(s *Store, name string, rates []rate) *bucket {
+	b := &bucket{
+		store: s, names: newNamer(s.prefix, s.hashKey, name, rates), rates: rates, minBurst: rates[0].limit.Burst,
+		limitArgs: limitArgs(rates), start: time.Now(), lanes: make(map[string]*lane),
+	}
+	for _, r := range rates {
+		b.minBurst = min(b.minBurst, r.limit.Burst)
+	}
+	b.denials = newDenials(s.maxDenials, rates)
+	b.leases = newLeases(s.lease, rates, b.minBurst)
+	return b
+}
+
+// Take implements ratelimit.Bucket. It takes one round trip, which decisions of other
+// callers may share, or none. A caller whose context is done leaves at once; what it
+// asked for may have been spent.
+func (b *bucket) Take(ctx context.Context, key string, n int) (ratelimit.Result, error) {
+	switch {
+	case key == "":
+		return ratelimit.Result{}, ratelimit.ErrNoKey
+	case n == 0:
+		return ratelimit.Result{}, ratelimit.ErrCost
+	case n > b.minBurst:
+		return ratelimit.Result{}, ratelimit.ErrCostExceedsBurst
+	}
+	if err := ctx.Err(); err != nil {
+		return ratelimit.Result{}, failed(ctx, "Take", err)
+	}
+	name := b.names.name(key)
+	if n < 0 {
+		return b.giveBack(ctx, name, n)
+	}
+	now := time.Since(b.start)
+	if res, ok := b.leases.serve(name, n, now); ok {
+		return res, nil
+	}
+	if res, ok := b.denials.refuse(name, n, now); ok {
+		return res, nil
+	}
+	return b.ask(ctx, name, n, now)
+}
+
+// ask has Redis decide, and keeps what follows from its answer.
+func (b *bucket) ask(ctx context.Context, name string, n int, now time.Duration) (ratelimit.Result, error) {
+	c := newCall(name, n)
+	c.first, c.leasing = b.leases.want(name, n, now)
+	leased := false
+	defer func(leasing bool) {
+		if leasing && !leased {
+			b.leases.failed(name)
+		}
+	}(c.leasing)
+	given := b.given.Load()
+	if err := b.decide(ctx, c); err != nil {
+		return ratelimit.Result{}, err
+	}
+	defer c.free()
+	debts := c.debts[:len(b.rates)]
+	switch {
+	case c.outcome == refusedCost:
+		res, short := refused(b.rates, debts, n)
+		if !short {
+			return ratelimit.Result{}, errReply
+		}
+		if given == b.given.Load() {
+			b.denials.add(name, debts, c.sent)
+		}
+		return res, nil
+	case !c.spent(b.rates):
+		return ratelimit.Result{}, errReply
+	}
+	if c.leasing {
+		leased = true
+		b.leases.granted(c, debts)
+	}
+	return allowed(b.rates, debts), nil
+}
+
+// spent reports whether what was asked for is among what the key owes.
+func (c *call) spent(rates []rate) bool {
+	n := c.first
+	switch c.outcome {
+	case nextCost:
+		n = c.n
+	case firstCost:
+	default:
+		return false
+	}
+	for i := range rates {
+		if rates[i].cost(n).more(c.debts[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+// giveBack returns -n events. It is never sent twice.
+func (b *bucket) giveBack(ctx context.Context, name string, n int) (ratelimit.Result, error) {
+	// A refusal that was decided before must not be remembered after.
+	b.given.Add(1)
+	defer func() {
+		b.given.Add(1)
+		b.denials.forget(name)
+	}()
+	c := newCall(name, n)
+	if err := b.decide(ctx, c); err != nil {
+		return ratelimit.Result{}, err
+	}
+	defer c.free()
+	if c.outcome != firstCost {
+		return ratelimit.Result{}, errReply
+	}
+	return allowed(b.rates, c.debts[:len(b.rates)]), nil
+}
+
+var (
+	errReply = errors.New("redisstore: Take: an unexpected reply")
+	errValue = errors.New("redisstore: Take: the key has a value that no store has written")
+	errLate  = errors.New("redisstore: Take: no answer within Config.Timeout")
+)
+
+// failed is the error of a call. It wraps that of ctx alone, since what the client
+// says must not be taken for another package's verdict.
+func failed(ctx context.Context, what string, err error) error {
+	if done := ctx.Err(); done != nil {
+		return fmt.Errorf("redisstore: %s: %w (%v)", what, done, err)
+	}
+	return fmt.Errorf("redisstore: %s: %v", what, err)
+}

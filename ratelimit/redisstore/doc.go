@@ -1,0 +1,2 @@
+// Package redisstore keeps rate limits in Redis.
+package redisstore

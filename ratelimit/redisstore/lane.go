@@ -1,0 +1,160 @@
+package redisstore
+
+import (
+	"context"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// longestFlight is how many decisions travel together at most. Redis does nothing
+// else while it decides them.
+const longestFlight = 128
+
+// A call is a decision that a caller waits for.
+type call struct {
+	key     string
+	n       int // what is asked for; negative to give back
+	first   int // what is tried first: n, or more to lease the rest
+	leasing bool
+	gone    atomic.Bool   // the caller has left
+	done    chan struct{} // has room for one: the call is decided
+	timer   *time.Timer
+
+	// What became of it, when it is decided.
+	err     error
+	outcome byte
+	debts   [maxLimits]span
+	sent    time.Duration // when it was sent, since the start of the bucket
+}
+
+var calls = sync.Pool{New: func() any { return &call{done: make(chan struct{}, 1)} }}
+
+func newCall(key string, n int) *call {
+	c := calls.Get().(*call)
+	c.key, c.n, c.first, c.leasing, c.err, c.outcome = key, n, n, false, nil, 0
+	return c
+}
+
+// free says that nobody has the call any more.
+func (c *call) free() { calls.Put(c) }
+
+// settle tells the caller.
+func (c *call) settle(err error) {
+	c.err = err
+	c.done <- struct{}{}
+}
+
+// wait waits until the call is decided, or its caller has no more patience.
+func (c *call) wait(ctx context.Context, timeout time.Duration) error {
+	var late <-chan time.Time
+	if deadline, ok := ctx.Deadline(); !ok || time.Until(deadline) > timeout {
+		if c.timer == nil {
+			c.timer = time.NewTimer(timeout)
+		} else {
+			c.timer.Reset(timeout)
+		}
+		defer c.timer.Stop()
+		late = c.timer.C
+	}
+	select {
+	case <-c.done:
+		return c.err
+	case <-ctx.Done():
+		c.gone.Store(true)
+		return failed(ctx, "Take", ctx.Err())
+	case <-late:
+		c.gone.Store(true)
+		return errLate
+	}
+}
+
+// A lane has the calls for one node, of which some are on their way and the others
+// wait. Nobody waits for others to come: what has come while the last ones were on
+// their way goes next, together. A lane that has no work is gone.
+type lane struct {
+	bucket  *bucket
+	node    string
+	waiting []*call
+}
+
+// decide returns when c is decided, or when ctx is done. Unless the error is nil, c
+// belongs to others from then on.
+func (b *bucket) decide(ctx context.Context, c *call) error {
+	node, err := b.store.node(ctx, c.key)
+	if err != nil {
+		return failed(ctx, "Take", err)
+	}
+	b.mu.Lock()
+	l, busy := b.lanes[node]
+	if busy {
+		l.waiting = append(l.waiting, c)
+		b.mu.Unlock()
+		return c.wait(ctx, b.store.timeout)
+	}
+	l = &lane{bucket: b, node: node}
+	b.lanes[node] = l
+	b.mu.Unlock()
+
+	// Nothing is on its way, so this goes alone, and ends with its caller.
+	own, cancel := context.WithTimeout(ctx, b.store.timeout)
+	defer cancel()
+	defer l.leave()
+	b.fly(own, []*call{c})
+	<-c.done
+	return c.err
+}
+
+// leave is called when the flight of a caller is over: what has come meanwhile is
+// taken over by a goroutine, which ends when there is no more.
+func (l *lane) leave() {
+	b := l.bucket
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(l.waiting) == 0 {
+		delete(b.lanes, l.node)
+		return
+	}
+	go l.drain()
+}
+
+// drain sends what waits until nothing does.
+func (l *lane) drain() {
+	for {
+		calls := l.next()
+		if calls == nil {
+			return
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), l.bucket.store.timeout)
+		l.bucket.fly(ctx, calls)
+		cancel()
+		runtime.Gosched() // those that were told may have more to ask
+	}
+}
+
+// next returns the calls that go next, without those whose callers have left. If there
+// are none, the lane is gone.
+func (l *lane) next() []*call {
+	b := l.bucket
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var calls []*call
+	i := 0
+	for ; i < len(l.waiting) && len(calls) < longestFlight; i++ {
+		if c := l.waiting[i]; !c.gone.Load() {
+			if calls == nil {
+				calls = make([]*call, 0, min(longestFlight, len(l.waiting)-i))
+			}
+			calls = append(calls, c)
+		}
+	}
+	if calls == nil {
+		delete(b.lanes, l.node)
+		return nil
+	}
+	rest := copy(l.waiting, l.waiting[i:])
+	clear(l.waiting[rest:])
+	l.waiting = l.waiting[:rest]
+	return calls
+}
