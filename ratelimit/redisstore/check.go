@@ -14,6 +14,8 @@ import (
 func checkClient(client redis.UniversalClient) error {
 	var timeouts, old bool
 	switch c := client.(type) {
+	case nil:
+		return errors.New("redisstore: Config.Client is nil")
 	case *redis.Client:
 		if c == nil {
 			return errors.New("redisstore: Config.Client is a nil *redis.Client")

@@ -57,7 +57,7 @@ func (d *denials) refuse(key string, n int, now time.Duration) (res ratelimit.Re
 // since appends what is left of debts after a time to left. Redis counts whole
 // microseconds, which may begin up to one earlier.
 func since(left []span, rates []rate, debts []span, passed time.Duration) []span {
-	elapsed := span{us: uint64(passed/time.Microsecond) + 2} //nolint:gosec // not negative
+	elapsed := span{us: uint64(max(passed, 0)/time.Microsecond) + 2} //nolint:gosec // not negative
 	for i := range rates {
 		left = append(left, rates[i].sub(debts[i], elapsed))
 	}

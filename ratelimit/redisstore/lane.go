@@ -121,9 +121,16 @@ func (l *lane) leave() {
 
 // drain sends what waits until nothing does.
 func (l *lane) drain() {
+	over := false
+	defer func() {
+		if !over { // a hook of the client has ended this goroutine
+			go l.drain()
+		}
+	}()
 	for {
 		calls := l.next()
 		if calls == nil {
+			over = true
 			return
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), l.bucket.store.timeout)

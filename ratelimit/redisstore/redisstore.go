@@ -122,7 +122,10 @@ func New(cfg Config) (*Store, error) {
 	case s.timeout < time.Millisecond:
 		return nil, errors.New("redisstore: Config.Timeout is less than a millisecond")
 	}
-	return s, s.lease.check()
+	if err := s.lease.check(); err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 // String tells nothing of the configuration.
