@@ -101,7 +101,7 @@ func (b *bucket) ask(ctx context.Context, name string, n int, now time.Duration)
 	}
 	if c.leasing {
 		leased = true
-		b.leases.granted(c, debts)
+		debts = b.leases.granted(c, debts)
 	}
 	return allowed(b.rates, debts), nil
 }

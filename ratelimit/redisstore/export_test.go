@@ -59,3 +59,17 @@ func TakeTogether(ctx context.Context, b ratelimit.Bucket, keys []string, n []in
 	}
 	return results, nil
 }
+
+// Denials returns how many refused keys b remembers.
+func Denials(b ratelimit.Bucket) int {
+	d := b.(*bucket).denials
+	if d == nil {
+		return 0
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.keys)
+}
+
+// KeyName returns the name in Redis of a key of b.
+func KeyName(b ratelimit.Bucket, key string) string { return b.(*bucket).names.name(key) }

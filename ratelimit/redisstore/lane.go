@@ -72,12 +72,19 @@ func (c *call) wait(ctx context.Context, timeout time.Duration) error {
 
 // A lane has the calls for one node, of which some are on their way and the others
 // wait. Nobody waits for others to come: what has come while the last ones were on
-// their way goes next, together. A lane that has no work is gone.
+// their way goes next, together, and at once if there are many. A lane that has no
+// work is gone.
 type lane struct {
 	bucket  *bucket
 	node    string
 	waiting []*call
+	flying  int // flights on their way
 }
+
+const (
+	many        = longestFlight / 2 // that wait are enough for another flight
+	mostFlights = 4                 // to one node at a time
+)
 
 // decide returns when c is decided, or when ctx is done. Unless the error is nil, c
 // belongs to others from then on.
@@ -90,10 +97,14 @@ func (b *bucket) decide(ctx context.Context, c *call) error {
 	l, busy := b.lanes[node]
 	if busy {
 		l.waiting = append(l.waiting, c)
+		if l.flying < mostFlights && len(l.waiting) >= many {
+			l.flying++
+			go l.drain()
+		}
 		b.mu.Unlock()
 		return c.wait(ctx, b.store.timeout)
 	}
-	l = &lane{bucket: b, node: node}
+	l = &lane{bucket: b, node: node, flying: 1}
 	b.lanes[node] = l
 	b.mu.Unlock()
 
@@ -112,11 +123,21 @@ func (l *lane) leave() {
 	b := l.bucket
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if len(l.waiting) == 0 {
-		delete(b.lanes, l.node)
-		return
+	if !l.land() {
+		go l.drain()
 	}
-	go l.drain()
+}
+
+// land reports whether a flight that is over is followed by none, and counts it out
+// then. The lane is gone if it was the last one.
+func (l *lane) land() bool {
+	if len(l.waiting) > 0 && (l.flying == 1 || len(l.waiting) >= many) {
+		return false
+	}
+	if l.flying--; l.flying == 0 {
+		delete(l.bucket.lanes, l.node)
+	}
+	return true
 }
 
 // drain sends what waits until nothing does.
@@ -141,27 +162,25 @@ func (l *lane) drain() {
 }
 
 // next returns the calls that go next, without those whose callers have left. If there
-// are none, the lane is gone.
+// are none, the flight is over.
 func (l *lane) next() []*call {
 	b := l.bucket
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	var calls []*call
-	i := 0
-	for ; i < len(l.waiting) && len(calls) < longestFlight; i++ {
-		if c := l.waiting[i]; !c.gone.Load() {
-			if calls == nil {
-				calls = make([]*call, 0, min(longestFlight, len(l.waiting)-i))
+	for !l.land() {
+		n := min(len(l.waiting), longestFlight)
+		calls := make([]*call, 0, n)
+		for _, c := range l.waiting[:n] {
+			if !c.gone.Load() {
+				calls = append(calls, c)
 			}
-			calls = append(calls, c)
+		}
+		rest := copy(l.waiting, l.waiting[n:])
+		clear(l.waiting[rest:])
+		l.waiting = l.waiting[:rest]
+		if len(calls) > 0 {
+			return calls
 		}
 	}
-	if calls == nil {
-		delete(b.lanes, l.node)
-		return nil
-	}
-	rest := copy(l.waiting, l.waiting[i:])
-	clear(l.waiting[rest:])
-	l.waiting = l.waiting[:rest]
-	return calls
+	return nil
 }

@@ -98,11 +98,15 @@ func (l *leases) serve(key string, n int, now time.Duration) (ratelimit.Result, 
 	}
 	have.left -= n
 	var room [maxLimits]span
-	debts := since(room[:0], l.rates, have.debts, now-have.at)
+	return allowed(l.rates, l.without(have.left, since(room[:0], l.rates, have.debts, now-have.at))), true
+}
+
+// without takes n events, which can still be used here, from what a key owes.
+func (l *leases) without(n int, debts []span) []span {
 	for i := range debts {
-		debts[i] = l.rates[i].sub(debts[i], l.rates[i].cost(have.left))
+		debts[i] = l.rates[i].sub(debts[i], l.rates[i].cost(n))
 	}
-	return allowed(l.rates, debts), true
+	return debts
 }
 
 // want says how many events to ask for, where n are needed: more if the key is hot.
@@ -134,8 +138,9 @@ func (l *leases) want(key string, n int, now time.Duration) (first int, leasing 
 	return max(n, have.size), true
 }
 
-// granted is called with what a key owes after a call for it was allowed.
-func (l *leases) granted(c *call, debts []span) {
+// granted is called with what a key owes after a call for it was allowed. It returns
+// that without what can still be used here.
+func (l *leases) granted(c *call, debts []span) []span {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	have := l.keys[c.key]
@@ -145,6 +150,7 @@ func (l *leases) granted(c *call, debts []span) {
 		have.left = c.first - c.n
 	}
 	have.at, have.debts = c.sent, append(have.debts[:0], debts...)
+	return l.without(have.left, debts)
 }
 
 // failed is called when a call was refused or not decided.

@@ -9,11 +9,11 @@ import (
 // The script decides requests of keys in the order in which they are given, which may
 // be several of one key. All of them see one time, that of Redis.
 //
-// A limit has a kind. What a key has used of it is a pair of numbers, and a kind says
-// how the pair is read from the value and written to it, how a cost is added to it and
-// taken from it, and when it ends. The value of a key is the numbers of all its limits,
-// with blanks between them. Numbers are whole and at most 2⁵³, which numbers of Lua
-// hold exactly.
+// A limit has a kind. What a key has used of it is a pair of numbers, of which the
+// second is 0 if it has one word, and a kind says how the pair is read from the value
+// and written to it, how a cost is added to it and taken from it, and in how many
+// milliseconds it ends. The value of a key is the words of all its limits, with blanks
+// between them. Numbers are whole and at most 2⁵³, which numbers of Lua hold exactly.
 //
 // Of the kind gcra the pair is what the key owes, a span of the rate, and the value
 // has when it owes nothing any more: microseconds since 1970 and, unless the rate has
@@ -31,7 +31,8 @@ import (
 // too much.
 //
 // The reply has for each request what became of it ("0": refused, "1" or "2": that
-// cost was spent, "x": the value is not one that a store writes), and the pairs.
+// cost was spent, "x": the value is not one that a store writes), and the words of the
+// pairs.
 const script = `
 local now = t[1] * 1000000 + t[2]
 local at = 0
@@ -40,9 +41,11 @@ local function arg()
 	return ARGV[at]
 end
 local function num() return tonumber(arg()) end
+local format, find, match, call, pcall = string.format, string.find, string.match, redis.call, redis.pcall
 local function text(n)
+	if n == 0 then return '0' end
 	if n < 1e14 then return n end
-	return string.format('%.0f', n)
+	return format('%.0f', n)
 end
 
 local kinds = {}
@@ -78,111 +81,125 @@ kinds.gcra = {
 	end,
 }
 
-local limits, costs = {}, {}
+local limits, width, words = {}, 0, 0
 for i = 1, num() do
 	local kind = kinds[arg()]
-	limits[i] = kind.open()
-	limits[i].kind = kind
+	local l = kind.open()
+	l.read, l.write, l.add, l.sub, l.ends = kind.read, kind.write, kind.add, kind.sub, kind.ends
+	limits[i] = l
+	width, words = width + 2, words + l.words
 end
+local costs = {}
 for i = 1, num() do
 	local c = {back = num() == 1}
-	for j = 1, 2 * #limits do c[j] = num() end
+	for j = 1, width do c[j] = num() end
 	costs[i] = c
 end
 
-local states = {}
-local function load(key)
-	local s = {}
-	states[key] = s
-	local v = redis.pcall('GET', key)
-	if type(v) == 'table' then
-		if string.find(v.err, 'WRONGTYPE', 1, true) ~= 1 then error(v) end
-		s.odd = true
-		return s
-	end
+-- Keys that differ have numbers. Pair i of key k is states[width * (k - 1) + 2i - 1]
+-- and the next.
+local where, names, states, dirty, odd, known = {}, {}, {}, {}, {}, 0
+
+local function load(k, s, key)
+	local v = pcall('GET', key)
 	if not v then
-		for i = 1, 2 * #limits do s[i] = 0 end
-		return s
+		for i = s + 1, s + width do states[i] = 0 end
+		return true
 	end
-	local words = {}
-	for w in string.gmatch(v, '[^ ]+') do
-		if #w > 16 or string.find(w, '%D') then s.odd = true return s end
-		words[#words + 1] = tonumber(w)
+	if type(v) == 'table' then
+		if find(v.err, 'WRONGTYPE', 1, true) ~= 1 then error(v) end
+		return false
 	end
-	local at = 1
-	for i, l in ipairs(limits) do
-		local a, b = words[at], 0
-		if l.words == 2 then b = words[at + 1] end
-		at = at + l.words
-		if not a or not b then s.odd = true return s end
-		local healed
-		s[2 * i - 1], s[2 * i], healed = l.kind.read(l, a, b)
-		if not s[2 * i] then s.odd = true return s end
-		s.dirty = s.dirty or healed
+	local last, ok, first, word = 0, true
+	for i = 1, #limits do
+		local l, a, b, healed = limits[i], nil, 0, false
+		first, last, word = find(v, '^(%d+) ?', last + 1)
+		if first and #word <= 16 then a = tonumber(word) end
+		if a and l.words == 2 then
+			first, last, word = find(v, '^(%d+) ?', last + 1)
+			b = first and #word <= 16 and tonumber(word)
+		end
+		if a and b then a, b, healed = l.read(l, a, b) end
+		if not a or not b then return false end
+		states[s + 2 * i - 1], states[s + 2 * i] = a, b
+		dirty[k] = dirty[k] or healed
 	end
-	s.odd = #words ~= at - 1
-	return s
+	return last == #v and not find(v, ' $')
 end
+
+local after = {}
 local function spend(s, c)
-	local after = {}
-	for i, l in ipairs(limits) do
-		local x, y = 2 * i - 1, 2 * i
-		after[x], after[y] = l.kind.add(l, s[x], s[y], c[x], c[y])
-		if not after[x] then return false end
+	for i = 1, #limits do
+		local l, x, y = limits[i], 2 * i - 1, 2 * i
+		local a, b = l.add(l, states[s + x], states[s + y], c[x], c[y])
+		if not a then return false end
+		after[x], after[y] = a, b
 	end
-	for i = 1, #after do s[i] = after[i] end
-	s.dirty = true
+	for i = 1, width do states[s + i] = after[i] end
 	return true
 end
 local function back(s, c)
-	for i, l in ipairs(limits) do
-		local x, y = 2 * i - 1, 2 * i
-		s[x], s[y] = l.kind.sub(l, s[x], s[y], c[x], c[y])
+	for i = 1, #limits do
+		local l, x, y = limits[i], 2 * i - 1, 2 * i
+		states[s + x], states[s + y] = l.sub(l, states[s + x], states[s + y], c[x], c[y])
 	end
-	s.dirty = true
-	return true
 end
 local function save(key, s)
-	local words, ends = {}, 0
-	for i, l in ipairs(limits) do
-		local a, b = s[2 * i - 1], s[2 * i]
-		ends = math.max(ends, l.kind.ends(l, a, b))
-		a, b = l.kind.write(l, a, b)
-		words[#words + 1] = text(a)
-		if l.words == 2 then words[#words + 1] = text(b) end
+	local value, ends = nil, 0
+	for i = 1, #limits do
+		local l, a, b = limits[i], states[s + 2 * i - 1], states[s + 2 * i]
+		ends = math.max(ends, l.ends(l, a, b))
+		a, b = l.write(l, a, b)
+		local word = text(a)
+		if l.words == 2 then word = word .. ' ' .. text(b) end
+		value = value and value .. ' ' .. word or word
 	end
 	if ends == 0 then
-		redis.call('DEL', key)
+		call('DEL', key)
 	else
-		redis.call('SET', key, table.concat(words, ' '), 'PX', text(ends))
+		call('SET', key, value, 'PX', text(ends))
 	end
 end
 
-local reply = {}
+local reply, r = {}, 0
 for i = 1, #KEYS do
-	local s = states[KEYS[i]] or load(KEYS[i])
+	local key = KEYS[i]
+	local k = where[key]
+	if not k then
+		known = known + 1
+		k = known
+		where[key], names[k], dirty[k] = k, key, false
+		odd[k] = not load(k, width * (k - 1), key)
+	end
+	local s = width * (k - 1)
 	local first, second = 1, 1
 	if #costs > 1 then first, second = num(), num() end
-	if s.odd then
-		reply[#reply + 1] = 'x'
-		for j = 1, 2 * #limits do reply[#reply + 1] = 0 end
-	else
-		local done = '0'
-		local c = costs[first]
-		if c.back then
-			back(s, c)
-			done = '1'
-		elseif spend(s, c) then
-			done = '1'
-		elseif second ~= first and spend(s, costs[second]) then
-			done = '2'
+	local done = '0'
+	if odd[k] then
+		done = 'x'
+		for j = s + 1, s + width do states[j] = 0 end
+	elseif costs[first].back then
+		back(s, costs[first])
+		done = '1'
+	elseif spend(s, costs[first]) then
+		done = '1'
+	elseif second ~= first and spend(s, costs[second]) then
+		done = '2'
+	end
+	dirty[k] = dirty[k] or done == '1' or done == '2'
+	r = r + 1
+	reply[r] = done
+	for j = 1, #limits do
+		r = r + 1
+		reply[r] = text(states[s + 2 * j - 1])
+		if limits[j].words == 2 then
+			r = r + 1
+			reply[r] = text(states[s + 2 * j])
 		end
-		reply[#reply + 1] = done
-		for j = 1, 2 * #limits do reply[#reply + 1] = text(s[j]) end
 	end
 end
-for key, s in pairs(states) do
-	if s.dirty and not s.odd then save(key, s) end
+for k = 1, known do
+	if dirty[k] and not odd[k] then save(names[k], width * (k - 1)) end
 end
 return table.concat(reply, ' ')
 `
@@ -272,10 +289,14 @@ func (b *bucket) readReply(reply []byte, calls []*call) bool {
 			if c.debts[i].us, reply, ok = readNumber(reply); !ok {
 				return false
 			}
-			if c.debts[i].frac, reply, ok = readNumber(reply); !ok {
-				return false
+			r := &b.rates[i]
+			c.debts[i].frac = 0
+			if r.e > 1 {
+				if c.debts[i].frac, reply, ok = readNumber(reply); !ok {
+					return false
+				}
 			}
-			if r := &b.rates[i]; c.debts[i].frac >= r.e || c.debts[i].more(r.window) {
+			if c.debts[i].frac >= r.e || c.debts[i].more(r.window) {
 				return false
 			}
 		}
