@@ -12,7 +12,9 @@ import (
 // A limit has a kind. What a key has used of it is a pair of numbers, of which the
 // second is 0 if it has one word, and a kind says how the pair is read from the value
 // and written to it, how a cost is added to it and taken from it, and in how many
-// milliseconds it ends. The value of a key is the words of all its limits, with blanks
+// milliseconds it ends. There is one so far, and the places that depend on it are
+// marked: a table of functions for each kind would take longer to set up than most
+// decisions take. The value of a key is the words of all its limits, with blanks
 // between them. Numbers are whole and at most 2⁵³, which numbers of Lua hold exactly.
 //
 // Of the kind gcra the pair is what the key owes, a span of the rate, and the value
@@ -35,171 +37,150 @@ import (
 // pairs.
 const script = `
 local now = t[1] * 1000000 + t[2]
-local at = 0
-local function arg()
-	at = at + 1
-	return ARGV[at]
+local find, format, tonumber, KEYS, ARGV = string.find, string.format, tonumber, KEYS, ARGV
+local at = 1 -- the last argument that was read
+
+local limits = tonumber(ARGV[1])
+local width = 2 * limits
+local parts, window, rest = {}, {}, {} -- of each limit
+for i = 1, limits do -- ARGV[at + 1] is the kind, gcra
+	parts[i], window[i], rest[i] = tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4])
+	at = at + 4
 end
-local function num() return tonumber(arg()) end
-local format, find, match, call, pcall = string.format, string.find, string.match, redis.call, redis.pcall
+at = at + 1
+local costs = tonumber(ARGV[at])
+local back, cost = {}, {} -- pair i of cost c begins at cost[width * (c - 1) + 2i - 1]
+for c = 1, costs do
+	back[c] = ARGV[at + 1] == '1'
+	for j = 1, width do cost[width * (c - 1) + j] = tonumber(ARGV[at + 1 + j]) end
+	at = at + 1 + width
+end
+
+-- Keys that differ have numbers. Pair i of key k begins at states[width * (k - 1) + 2i - 1].
+local where, names, states, dirty, odd, known = {}, {}, {}, {}, {}, 0
+
 local function text(n)
 	if n == 0 then return '0' end
 	if n < 1e14 then return n end
 	return format('%.0f', n)
 end
 
-local kinds = {}
-kinds.gcra = {
-	open = function()
-		local l = {parts = num(), us = num(), frac = num()}
-		l.words = l.parts == 1 and 1 or 2
-		return l
-	end,
-	read = function(l, us, frac)
-		if frac >= l.parts then return nil end
-		us = us - now
-		if us < 0 then return 0, 0, false end
-		if us > l.us or us == l.us and frac > l.frac then return l.us, l.frac, true end
-		return us, frac, false
-	end,
-	write = function(l, us, frac) return now + us, frac end,
-	add = function(l, us, frac, more, parts)
-		us, frac = us + more, frac + parts
-		if frac >= l.parts then us, frac = us + 1, frac - l.parts end
-		if us > l.us or us == l.us and frac > l.frac then return nil end
-		return us, frac
-	end,
-	sub = function(l, us, frac, less, parts)
-		us, frac = us - less, frac - parts
-		if frac < 0 then us, frac = us - 1, frac + l.parts end
-		if us < 0 then return 0, 0 end
-		return us, frac
-	end,
-	ends = function(l, us, frac)
-		if us == 0 and frac == 0 then return 0 end
-		return math.floor(us / 1000) + 2
-	end,
-}
-
-local limits, width, words = {}, 0, 0
-for i = 1, num() do
-	local kind = kinds[arg()]
-	local l = kind.open()
-	l.read, l.write, l.add, l.sub, l.ends = kind.read, kind.write, kind.add, kind.sub, kind.ends
-	limits[i] = l
-	width, words = width + 2, words + l.words
-end
-local costs = {}
-for i = 1, num() do
-	local c = {back = num() == 1}
-	for j = 1, width do c[j] = num() end
-	costs[i] = c
-end
-
--- Keys that differ have numbers. Pair i of key k is states[width * (k - 1) + 2i - 1]
--- and the next.
-local where, names, states, dirty, odd, known = {}, {}, {}, {}, {}, 0
-
-local function load(k, s, key)
-	local v = pcall('GET', key)
-	if not v then
-		for i = s + 1, s + width do states[i] = 0 end
-		return true
-	end
-	if type(v) == 'table' then
-		if find(v.err, 'WRONGTYPE', 1, true) ~= 1 then error(v) end
-		return false
-	end
-	local last, ok, first, word = 0, true
-	for i = 1, #limits do
-		local l, a, b, healed = limits[i], nil, 0, false
+-- read puts the pairs of a value at states[s + 1]. It returns whether it is one that a
+-- store writes, and whether it is to be written again.
+local function read(v, s)
+	local last, again = 0, false
+	for i = 1, limits do -- gcra
+		local us, frac, first, word = nil, 0
 		first, last, word = find(v, '^(%d+) ?', last + 1)
-		if first and #word <= 16 then a = tonumber(word) end
-		if a and l.words == 2 then
+		if not first or #word > 16 then return false end
+		us = tonumber(word) - now
+		if parts[i] > 1 then
 			first, last, word = find(v, '^(%d+) ?', last + 1)
-			b = first and #word <= 16 and tonumber(word)
+			if not first or #word > 16 then return false end
+			frac = tonumber(word)
+			if frac >= parts[i] then return false end
 		end
-		if a and b then a, b, healed = l.read(l, a, b) end
-		if not a or not b then return false end
-		states[s + 2 * i - 1], states[s + 2 * i] = a, b
-		dirty[k] = dirty[k] or healed
+		if us < 0 then
+			us, frac = 0, 0
+		elseif us > window[i] or us == window[i] and frac > rest[i] then
+			us, frac, again = window[i], rest[i], true
+		end
+		states[s + 2 * i - 1], states[s + 2 * i] = us, frac
 	end
-	return last == #v and not find(v, ' $')
+	return last == #v and not find(v, ' $'), again
 end
 
+-- spend adds the cost at cost[c + 1] to the pairs at states[s + 1], unless it is too
+-- much for a limit.
 local after = {}
 local function spend(s, c)
-	for i = 1, #limits do
-		local l, x, y = limits[i], 2 * i - 1, 2 * i
-		local a, b = l.add(l, states[s + x], states[s + y], c[x], c[y])
-		if not a then return false end
-		after[x], after[y] = a, b
+	for i = 1, limits do -- gcra
+		local x, y = 2 * i - 1, 2 * i
+		local us, frac = states[s + x] + cost[c + x], states[s + y] + cost[c + y]
+		if frac >= parts[i] then us, frac = us + 1, frac - parts[i] end
+		if us > window[i] or us == window[i] and frac > rest[i] then return false end
+		after[x], after[y] = us, frac
 	end
 	for i = 1, width do states[s + i] = after[i] end
 	return true
-end
-local function back(s, c)
-	for i = 1, #limits do
-		local l, x, y = limits[i], 2 * i - 1, 2 * i
-		states[s + x], states[s + y] = l.sub(l, states[s + x], states[s + y], c[x], c[y])
-	end
-end
-local function save(key, s)
-	local value, ends = nil, 0
-	for i = 1, #limits do
-		local l, a, b = limits[i], states[s + 2 * i - 1], states[s + 2 * i]
-		ends = math.max(ends, l.ends(l, a, b))
-		a, b = l.write(l, a, b)
-		local word = text(a)
-		if l.words == 2 then word = word .. ' ' .. text(b) end
-		value = value and value .. ' ' .. word or word
-	end
-	if ends == 0 then
-		call('DEL', key)
-	else
-		call('SET', key, value, 'PX', text(ends))
-	end
 end
 
 local reply, r = {}, 0
 for i = 1, #KEYS do
 	local key = KEYS[i]
 	local k = where[key]
-	if not k then
+	local s
+	if k then
+		s = width * (k - 1)
+	else
+		s = width * known
 		known = known + 1
 		k = known
-		where[key], names[k], dirty[k] = k, key, false
-		odd[k] = not load(k, width * (k - 1), key)
+		where[key], names[k], odd[k], dirty[k] = k, key, false, false
+		local v = redis.pcall('GET', key)
+		if not v then
+			for j = s + 1, s + width do states[j] = 0 end
+		elseif type(v) == 'string' then
+			local ok, again = read(v, s)
+			odd[k], dirty[k] = not ok, again
+		elseif find(v.err, 'WRONGTYPE', 1, true) == 1 then
+			odd[k] = true
+		else
+			return v
+		end
 	end
-	local s = width * (k - 1)
 	local first, second = 1, 1
-	if #costs > 1 then first, second = num(), num() end
+	if costs > 1 then
+		first, second = tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
+		at = at + 2
+	end
 	local done = '0'
 	if odd[k] then
 		done = 'x'
 		for j = s + 1, s + width do states[j] = 0 end
-	elseif costs[first].back then
-		back(s, costs[first])
-		done = '1'
-	elseif spend(s, costs[first]) then
-		done = '1'
-	elseif second ~= first and spend(s, costs[second]) then
-		done = '2'
+	elseif back[first] then
+		local c = width * (first - 1)
+		for i = 1, limits do -- gcra
+			local x, y = 2 * i - 1, 2 * i
+			local us, frac = states[s + x] - cost[c + x], states[s + y] - cost[c + y]
+			if frac < 0 then us, frac = us - 1, frac + parts[i] end
+			if us < 0 then us, frac = 0, 0 end
+			states[s + x], states[s + y] = us, frac
+		end
+		done, dirty[k] = '1', true
+	elseif spend(s, width * (first - 1)) then
+		done, dirty[k] = '1', true
+	elseif second ~= first and spend(s, width * (second - 1)) then
+		done, dirty[k] = '2', true
 	end
-	dirty[k] = dirty[k] or done == '1' or done == '2'
 	r = r + 1
 	reply[r] = done
-	for j = 1, #limits do
+	for i = 1, limits do
 		r = r + 1
-		reply[r] = text(states[s + 2 * j - 1])
-		if limits[j].words == 2 then
+		reply[r] = text(states[s + 2 * i - 1])
+		if parts[i] > 1 then
 			r = r + 1
-			reply[r] = text(states[s + 2 * j])
+			reply[r] = text(states[s + 2 * i])
 		end
 	end
 end
+
 for k = 1, known do
-	if dirty[k] and not odd[k] then save(names[k], width * (k - 1)) end
+	if dirty[k] and not odd[k] then
+		local s, value, most = width * (k - 1), nil, 0
+		for i = 1, limits do -- gcra
+			local us, frac = states[s + 2 * i - 1], states[s + 2 * i]
+			if frac > 0 then most = math.max(most, us + 1) else most = math.max(most, us) end
+			local word = text(now + us)
+			if parts[i] > 1 then word = word .. ' ' .. text(frac) end
+			if value then value = value .. ' ' .. word else value = word end
+		end
+		if most == 0 then
+			redis.call('DEL', names[k])
+		else
+			redis.call('SET', names[k], value, 'PX', text(math.floor(most / 1000) + 2))
+		end
+	end
 end
 return table.concat(reply, ' ')
 `
