@@ -114,8 +114,8 @@
 // # Several processes
 //
 // Without Config.Store each limiter counts in its own memory. To share counts
-// among processes, give it a Store that they share; Config.OnStoreError says
-// what happens while that one fails. A Lockout has a store of its own kind, which
+// among processes, give it a Store that they share, such as that of
+// ratelimit/redisstore; Config.OnStoreError says what happens while that one fails. A Lockout has a store of its own kind, which
 // auth/redisstore has for Redis.
 package ratelimit
 
