@@ -46,7 +46,7 @@ fuzz: ## Fuzz every target for FUZZTIME (10s).
 
 bench: ## Run the benchmarks ROUNDS (6) times; what it takes over loopback and beside peers is in internal/bench.
 	@for i in $$(seq $(ROUNDS)); do for m in $(filter-out internal/bench ./internal/bench,$(MODULES)); do (cd $$m && $(GO) test -run '^$$' -bench . -benchmem ./...) || exit 1; done; done | tee bench.txt
-	@cd internal/bench && $(GO) run ./report -rounds $(ROUNDS) && $(GO) run ./stack
+	@cd internal/bench && $(GO) run ./report -rounds $(ROUNDS) && $(GO) run ./stack && $(GO) run ./redis -rounds $(ROUNDS)
 
 timing: ## Measure logins under load, and whether their time tells why one was refused (10 minutes, on a quiet machine).
 	@$(GO) run ./internal/timing -samples $(SAMPLES)

@@ -3,5 +3,6 @@
 // sees the peers in a go.sum.
 //
 // Its benchmarks verify tokens and keep limits; the command in report runs them and
-// writes the tables of README.md. The command in stack measures a whole chain over loopback.
+// writes the tables of README.md. The command in stack measures a whole chain over
+// loopback, and that in redis limits in Redis.
 package bench

@@ -30,7 +30,7 @@ func StartProxy(t testing.TB, target string) *Proxy {
 	p := &Proxy{Addr: l.Addr().String(), conns: make(map[net.Conn]bool)}
 	var wg sync.WaitGroup
 	t.Cleanup(func() {
-		l.Close()
+		_ = l.Close()
 		p.Cut()
 		wg.Wait()
 	})
@@ -42,7 +42,7 @@ func StartProxy(t testing.TB, target string) *Proxy {
 			}
 			server, err := net.Dial("tcp", target)
 			if err != nil {
-				client.Close()
+				_ = client.Close()
 				continue
 			}
 			p.mu.Lock()
@@ -84,7 +84,7 @@ func (p *Proxy) Cut() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for conn := range p.conns {
-		conn.Close()
+		_ = conn.Close()
 	}
 }
 
@@ -101,8 +101,8 @@ type proxied struct {
 
 func (c *proxied) close() {
 	c.once.Do(func() { close(c.done) })
-	c.client.Close()
-	c.server.Close()
+	_ = c.client.Close()
+	_ = c.server.Close()
 	c.proxy.mu.Lock()
 	defer c.proxy.mu.Unlock()
 	delete(c.proxy.conns, c.client)

@@ -23,10 +23,10 @@ func StartScripted(t testing.TB, reply string, cut bool) string {
 	var mu sync.Mutex
 	var conns []net.Conn
 	t.Cleanup(func() {
-		l.Close()
+		_ = l.Close()
 		mu.Lock()
 		for _, conn := range conns {
-			conn.Close()
+			_ = conn.Close()
 		}
 		mu.Unlock()
 		wg.Wait()
@@ -41,7 +41,7 @@ func StartScripted(t testing.TB, reply string, cut bool) string {
 			conns = append(conns, conn)
 			mu.Unlock()
 			wg.Go(func() {
-				defer conn.Close()
+				defer func() { _ = conn.Close() }()
 				r := bufio.NewReader(conn)
 				for {
 					name, err := readCommand(r)
@@ -50,11 +50,11 @@ func StartScripted(t testing.TB, reply string, cut bool) string {
 					}
 					switch name {
 					case "hello":
-						io.WriteString(conn, "-ERR unknown command\r\n")
+						_, _ = io.WriteString(conn, "-ERR unknown command\r\n")
 					case "client":
-						io.WriteString(conn, "+OK\r\n")
+						_, _ = io.WriteString(conn, "+OK\r\n")
 					default:
-						io.WriteString(conn, reply)
+						_, _ = io.WriteString(conn, reply)
 						if cut {
 							return
 						}

@@ -172,7 +172,6 @@ func TestClusterFailover(t *testing.T) {
 	if got := nodes[0].Do("WAIT", "1", "10000"); got != "1" {
 		t.Fatalf("%s replicas have what was spent, want 1", got)
 	}
-	time.Sleep(time.Second) // the replica acknowledges once a second
 	nodes[0].Stop()
 	for _, key := range there {
 		var res ratelimit.Result
