@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,6 +19,7 @@ type bucket struct {
 	rates     []rate
 	minBurst  int
 	limitArgs []any
+	oneArgs   []any // limitArgs and a cost of 1, for calls that ask for no other
 	start     time.Time
 
 	denials *denials     // nil if there are none
@@ -33,6 +35,7 @@ func newBucket(s *Store, name string, rates []rate) *bucket {
 		store: s, names: newNamer(s.prefix, s.hashKey, name, rates), rates: rates, minBurst: rates[0].limit.Burst,
 		limitArgs: limitArgs(rates), start: time.Now(), lanes: make(map[string]*lane),
 	}
+	b.oneArgs = appendCost(append(slices.Clone(b.limitArgs), 1), rates, 1)
 	for _, r := range rates {
 		b.minBurst = min(b.minBurst, r.limit.Burst)
 	}

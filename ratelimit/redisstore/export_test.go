@@ -23,7 +23,8 @@ func SetClock(s *Store) {
 	text := s.program.text
 	for old, replaced := range map[string]string{
 		clock: "local t = {redis.call('GET', '" + ClockSeconds + "'), redis.call('GET', '" + ClockMicros + "')}",
-		", 'PX', text(math.floor(most / 1000) + 2))\n": ")\n",
+		", 'PX', text(floor(most / 1000) + 2))\n":  ")\n",
+		", 'PX', text(floor(after / 1000) + 2))\n": ")\n",
 	} {
 		if strings.Count(text, old) != 1 {
 			panic("the script has changed: there is no " + old)

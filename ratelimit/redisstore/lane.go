@@ -109,10 +109,13 @@ func (b *bucket) decide(ctx context.Context, c *call) error {
 	b.mu.Unlock()
 
 	// Nothing is on its way, so this goes alone, and ends with its caller.
-	own, cancel := context.WithTimeout(ctx, b.store.timeout)
-	defer cancel()
 	defer l.leave()
-	b.fly(own, []*call{c})
+	if deadline, ok := ctx.Deadline(); !ok || time.Until(deadline) > b.store.timeout {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, b.store.timeout)
+		defer cancel()
+	}
+	b.fly(ctx, []*call{c})
 	<-c.done
 	return c.err
 }

@@ -244,16 +244,26 @@ func memoryEquals(t *testing.T, limits []ratelimit.Limit, seq []step, want []rat
 // too. One that tries more first gets what it needs if there isn't as much.
 func TestTogetherEqualsModel(t *testing.T) {
 	client := single(t, redistest.Start(t).Addr)
-	limits := []ratelimit.Limit{ratelimit.PerSecond(3).WithBurst(9), ratelimit.PerMinute(60).WithBurst(20)}
+	for _, limits := range [][]ratelimit.Limit{
+		{ratelimit.PerSecond(4).WithBurst(9)},
+		{ratelimit.PerSecond(3).WithBurst(9)},
+		{ratelimit.PerSecond(3).WithBurst(9), ratelimit.PerMinute(60).WithBurst(20)},
+	} {
+		t.Run(fmt.Sprint(limits), func(t *testing.T) { togetherEqualsModel(t, client, limits) })
+	}
+}
+
+func togetherEqualsModel(t *testing.T, client *redis.Client, limits []ratelimit.Limit) {
+	t.Helper()
 	models := make([]*model, len(limits))
 	for i, l := range limits {
 		models[i] = &model{limit: l, tat: make(map[string]*big.Int)}
 	}
-	s := newStore(t, redisstore.Config{Client: client})
+	s := newStore(t, redisstore.Config{Client: client, Prefix: prefix()})
 	redisstore.SetClock(s)
 	b := open(t, s, "b", limits...)
 	clock := &fakeClock{t: t, client: client, now: time.Now().UnixMicro()}
-	rnd := rand.New(rand.NewPCG(1, 2))
+	rnd := rand.New(rand.NewPCG(1, uint64(len(limits))))
 	var seen [3]int
 	for round := range 60 {
 		clock.set(clock.now + rnd.Int64N(2_000_000))

@@ -12,9 +12,9 @@ import (
 // A limit has a kind. What a key has used of it is a pair of numbers, of which the
 // second is 0 if it has one word, and a kind says how the pair is read from the value
 // and written to it, how a cost is added to it and taken from it, and in how many
-// milliseconds it ends. There is one so far, and the places that depend on it are
-// marked: a table of functions for each kind would take longer to set up than most
-// decisions take. The value of a key is the words of all its limits, with blanks
+// milliseconds it ends. There is one kind so far, and the places that depend on it are
+// marked with its name: functions and tables that are made for each run take longer
+// than a decision. The value of a key is the words of all its limits, with blanks
 // between them. Numbers are whole and at most 2⁵³, which numbers of Lua hold exactly.
 //
 // Of the kind gcra the pair is what the key owes, a span of the rate, and the value
@@ -37,27 +37,7 @@ import (
 // pairs.
 const script = `
 local now = t[1] * 1000000 + t[2]
-local find, format, tonumber, KEYS, ARGV = string.find, string.format, tonumber, KEYS, ARGV
-local at = 1 -- the last argument that was read
-
-local limits = tonumber(ARGV[1])
-local width = 2 * limits
-local parts, window, rest = {}, {}, {} -- of each limit
-for i = 1, limits do -- ARGV[at + 1] is the kind, gcra
-	parts[i], window[i], rest[i] = tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4])
-	at = at + 4
-end
-at = at + 1
-local costs = tonumber(ARGV[at])
-local back, cost = {}, {} -- pair i of cost c begins at cost[width * (c - 1) + 2i - 1]
-for c = 1, costs do
-	back[c] = ARGV[at + 1] == '1'
-	for j = 1, width do cost[width * (c - 1) + j] = tonumber(ARGV[at + 1 + j]) end
-	at = at + 1 + width
-end
-
--- Keys that differ have numbers. Pair i of key k begins at states[width * (k - 1) + 2i - 1].
-local where, names, states, dirty, odd, known = {}, {}, {}, {}, {}, 0
+local find, format, floor, tonumber, KEYS, ARGV = string.find, string.format, math.floor, tonumber, KEYS, ARGV
 
 local function text(n)
 	if n == 0 then return '0' end
@@ -65,41 +45,81 @@ local function text(n)
 	return format('%.0f', n)
 end
 
--- read puts the pairs of a value at states[s + 1]. It returns whether it is one that a
--- store writes, and whether it is to be written again.
+-- One key that spends of one limit of whole microseconds: what follows would decide the
+-- same, and takes longer to set up than to decide.
+if #KEYS == 1 and ARGV[1] == '1' and ARGV[3] == '1' and ARGV[6] == '1' and ARGV[7] == '0' then
+	local v = redis.pcall('GET', KEYS[1])
+	if not v or type(v) == 'string' and #v <= 16 and find(v, '^%d+$') then
+		local us, window = 0, tonumber(ARGV[4])
+		if v then us = tonumber(v) - now end
+		if us < 0 then us = 0 end
+		local after = us + tonumber(ARGV[8])
+		if after <= window then
+			redis.call('SET', KEYS[1], text(now + after), 'PX', text(floor(after / 1000) + 2))
+			return '1 ' .. text(after)
+		end
+		if us <= window then return '0 ' .. text(us) end
+	end
+end
+
+local at = 1 -- the last argument that was read
+
+-- Of limit i the parts, the window and its parts are limit[3i - 2] and the next two.
+local limits = tonumber(ARGV[1])
+local width, limit = 2 * limits, {}
+for i = 1, 3 * limits, 3 do -- ARGV[at + 1] is the kind, gcra
+	limit[i], limit[i + 1], limit[i + 2] = tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4])
+	at = at + 4
+end
+-- Of cost c the pair of limit i is cost[(width + 1) * (c - 1) + 2i] and the next; before
+-- all is whether it is given back.
+local costs = tonumber(ARGV[at + 1])
+local cost = {}
+for j = 1, costs * (width + 1) do cost[j] = tonumber(ARGV[at + 1 + j]) end
+at = at + 1 + costs * (width + 1)
+
+-- Keys that differ have numbers. Of key k the pair of limit i is
+-- states[width * (k - 1) + 2i - 1] and the next.
+local where, first, mark, states, known = {}, {}, {}, {}, 0
+local clean, dirty, odd = 0, 1, 2
+
+-- read puts the pairs of a value after states[s]. It returns what is to be done about
+-- it: nothing, that it is written again, or nothing ever as no store has written it.
 local function read(v, s)
-	local last, again = 0, false
+	local last, again = 0, clean
 	for i = 1, limits do -- gcra
-		local us, frac, first, word = nil, 0
-		first, last, word = find(v, '^(%d+) ?', last + 1)
-		if not first or #word > 16 then return false end
+		local parts, window, rest = limit[3 * i - 2], limit[3 * i - 1], limit[3 * i]
+		local us, frac, begin, word = nil, 0
+		begin, last, word = find(v, '^(%d+) ?', last + 1)
+		if not begin or #word > 16 then return odd end
 		us = tonumber(word) - now
-		if parts[i] > 1 then
-			first, last, word = find(v, '^(%d+) ?', last + 1)
-			if not first or #word > 16 then return false end
+		if parts > 1 then
+			begin, last, word = find(v, '^(%d+) ?', last + 1)
+			if not begin or #word > 16 then return odd end
 			frac = tonumber(word)
-			if frac >= parts[i] then return false end
+			if frac >= parts then return odd end
 		end
 		if us < 0 then
 			us, frac = 0, 0
-		elseif us > window[i] or us == window[i] and frac > rest[i] then
-			us, frac, again = window[i], rest[i], true
+		elseif us > window or us == window and frac > rest then
+			us, frac, again = window, rest, dirty
 		end
 		states[s + 2 * i - 1], states[s + 2 * i] = us, frac
 	end
-	return last == #v and not find(v, ' $'), again
+	if last ~= #v or find(v, ' ', -1, true) then return odd end
+	return again
 end
 
--- spend adds the cost at cost[c + 1] to the pairs at states[s + 1], unless it is too
--- much for a limit.
+-- spend adds the cost c to the pairs after states[s], unless it is too much for a limit.
 local after = {}
 local function spend(s, c)
+	c = (width + 1) * (c - 1)
 	for i = 1, limits do -- gcra
-		local x, y = 2 * i - 1, 2 * i
-		local us, frac = states[s + x] + cost[c + x], states[s + y] + cost[c + y]
-		if frac >= parts[i] then us, frac = us + 1, frac - parts[i] end
-		if us > window[i] or us == window[i] and frac > rest[i] then return false end
-		after[x], after[y] = us, frac
+		local parts, window, rest = limit[3 * i - 2], limit[3 * i - 1], limit[3 * i]
+		local us, frac = states[s + 2 * i - 1] + cost[c + 2 * i], states[s + 2 * i] + cost[c + 2 * i + 1]
+		if frac >= parts then us, frac = us + 1, frac - parts end
+		if us > window or us == window and frac > rest then return false end
+		after[2 * i - 1], after[2 * i] = us, frac
 	end
 	for i = 1, width do states[s + i] = after[i] end
 	return true
@@ -113,52 +133,50 @@ for i = 1, #KEYS do
 	if k then
 		s = width * (k - 1)
 	else
-		s = width * known
 		known = known + 1
 		k = known
-		where[key], names[k], odd[k], dirty[k] = k, key, false, false
+		s = width * (k - 1)
+		where[key], first[k], mark[k] = k, i, clean
 		local v = redis.pcall('GET', key)
 		if not v then
 			for j = s + 1, s + width do states[j] = 0 end
 		elseif type(v) == 'string' then
-			local ok, again = read(v, s)
-			odd[k], dirty[k] = not ok, again
+			mark[k] = read(v, s)
 		elseif find(v.err, 'WRONGTYPE', 1, true) == 1 then
-			odd[k] = true
+			mark[k] = odd
 		else
 			return v
 		end
 	end
-	local first, second = 1, 1
+	local c, other = 1, 1
 	if costs > 1 then
-		first, second = tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
+		c, other = tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
 		at = at + 2
 	end
 	local done = '0'
-	if odd[k] then
+	if mark[k] == odd then
 		done = 'x'
 		for j = s + 1, s + width do states[j] = 0 end
-	elseif back[first] then
-		local c = width * (first - 1)
+	elseif cost[(width + 1) * (c - 1) + 1] == 1 then
+		c = (width + 1) * (c - 1)
 		for i = 1, limits do -- gcra
-			local x, y = 2 * i - 1, 2 * i
-			local us, frac = states[s + x] - cost[c + x], states[s + y] - cost[c + y]
-			if frac < 0 then us, frac = us - 1, frac + parts[i] end
+			local us, frac = states[s + 2 * i - 1] - cost[c + 2 * i], states[s + 2 * i] - cost[c + 2 * i + 1]
+			if frac < 0 then us, frac = us - 1, frac + limit[3 * i - 2] end
 			if us < 0 then us, frac = 0, 0 end
-			states[s + x], states[s + y] = us, frac
+			states[s + 2 * i - 1], states[s + 2 * i] = us, frac
 		end
-		done, dirty[k] = '1', true
-	elseif spend(s, width * (first - 1)) then
-		done, dirty[k] = '1', true
-	elseif second ~= first and spend(s, width * (second - 1)) then
-		done, dirty[k] = '2', true
+		done, mark[k] = '1', dirty
+	elseif spend(s, c) then
+		done, mark[k] = '1', dirty
+	elseif other ~= c and spend(s, other) then
+		done, mark[k] = '2', dirty
 	end
 	r = r + 1
 	reply[r] = done
 	for i = 1, limits do
 		r = r + 1
 		reply[r] = text(states[s + 2 * i - 1])
-		if parts[i] > 1 then
+		if limit[3 * i - 2] > 1 then
 			r = r + 1
 			reply[r] = text(states[s + 2 * i])
 		end
@@ -166,19 +184,20 @@ for i = 1, #KEYS do
 end
 
 for k = 1, known do
-	if dirty[k] and not odd[k] then
-		local s, value, most = width * (k - 1), nil, 0
+	if mark[k] == dirty then
+		local s, key, value, most = width * (k - 1), KEYS[first[k]], nil, 0
 		for i = 1, limits do -- gcra
 			local us, frac = states[s + 2 * i - 1], states[s + 2 * i]
-			if frac > 0 then most = math.max(most, us + 1) else most = math.max(most, us) end
+			local up = frac > 0 and us + 1 or us
+			if up > most then most = up end
 			local word = text(now + us)
-			if parts[i] > 1 then word = word .. ' ' .. text(frac) end
-			if value then value = value .. ' ' .. word else value = word end
+			if limit[3 * i - 2] > 1 then word = word .. ' ' .. text(frac) end
+			value = value and value .. ' ' .. word or word
 		end
 		if most == 0 then
-			redis.call('DEL', names[k])
+			redis.call('DEL', key)
 		else
-			redis.call('SET', names[k], value, 'PX', text(math.floor(most / 1000) + 2))
+			redis.call('SET', key, value, 'PX', text(floor(most / 1000) + 2))
 		end
 	end
 end
@@ -218,13 +237,30 @@ func limitArgs(rates []rate) []any {
 	return args
 }
 
+// appendCost appends the arguments of the script that are a cost.
+func appendCost(args []any, rates []rate, n int) []any {
+	gives := 0
+	if n < 0 {
+		gives = 1
+	}
+	args = append(args, gives)
+	for i := range rates {
+		cost := rates[i].cost(n)
+		args = append(args, cost.us, cost.frac)
+	}
+	return args
+}
+
 // scriptArgs returns the command that decides the calls. Its name and that of the
 // script are the first two.
 func (b *bucket) scriptArgs(calls []*call) []any {
-	args := make([]any, 0, 8+len(b.limitArgs)+3*len(calls)+2*len(b.rates))
+	args := make([]any, 0, 5+len(b.oneArgs)+3*len(calls))
 	args = append(args, "evalsha", b.store.program.hash, len(calls))
 	for _, c := range calls {
 		args = append(args, c.key)
+	}
+	if !slices.ContainsFunc(calls, func(c *call) bool { return c.n != 1 || c.first != 1 }) {
+		return append(args, b.oneArgs...)
 	}
 	args = append(args, b.limitArgs...)
 	var few [8]int
@@ -239,15 +275,7 @@ func (b *bucket) scriptArgs(calls []*call) []any {
 	}
 	args = append(args, len(costs))
 	for _, n := range costs {
-		gives := 0
-		if n < 0 {
-			gives = 1
-		}
-		args = append(args, gives)
-		for i := range b.rates {
-			cost := b.rates[i].cost(n)
-			args = append(args, cost.us, cost.frac)
-		}
+		args = appendCost(args, b.rates, n)
 	}
 	if len(costs) > 1 {
 		for _, c := range calls {
