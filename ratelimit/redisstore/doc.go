@@ -35,7 +35,8 @@
 //
 // Nothing bounds how many keys owe something: a Redis whose memory is full refuses to
 // write, which is an error. A value that no store has written, or a key of another
-// type, is an error for this key alone, and stays as it is.
+// type, is an error too, for this key alone, and stays as it is; a ratelimit.Limiter
+// that gets an error goes by its OnStoreError for a second, for all keys.
 //
 // # When Redis fails
 //
@@ -58,8 +59,8 @@
 // What Redis has refused is remembered: as long as the same key can't have enough
 // again it is refused without asking, for up to a second at a time and in up to Config.MaxDenials
 // keys. This refuses nothing that Redis would admit, except in that second what
-// another instance has given back (a negative cost), and what Redis has forgotten. What this
-// instance gives back counts at once.
+// another instance has given back (a negative cost), and what Redis has forgotten or
+// its clock has been set forward by. What this instance gives back counts at once.
 //
 // # Keys that are hot
 //

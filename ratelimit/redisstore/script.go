@@ -47,7 +47,7 @@ end
 
 -- One key that spends of one limit of whole microseconds: what follows would decide the
 -- same, and takes longer to set up than to decide.
-if #KEYS == 1 and ARGV[1] == '1' and ARGV[3] == '1' and ARGV[6] == '1' and ARGV[7] == '0' then
+if #KEYS == 1 and ARGV[1] == '1' and ARGV[2] == 'gcra' and ARGV[3] == '1' and ARGV[6] == '1' and ARGV[7] == '0' then
 	local v = redis.pcall('GET', KEYS[1])
 	if not v or type(v) == 'string' and #v <= 16 and find(v, '^%d+$') then
 		local us, window = 0, tonumber(ARGV[4])
