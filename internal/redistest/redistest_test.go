@@ -1,9 +1,11 @@
 package redistest_test
 
 import (
+	"io"
 	"net"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sallyport/sallyport/internal/redistest"
 )
@@ -79,5 +81,63 @@ func TestStartReplica(t *testing.T) {
 				t.Errorf("got %q, want a replica", got)
 			}
 		})
+	}
+}
+
+func TestPause(t *testing.T) {
+	s := redistest.Start(t)
+	s.Pause()
+	conn, err := net.Dial("tcp", s.Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := io.WriteString(conn, "PING\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	reply := make([]byte, len("+PONG\r\n"))
+	if err := conn.SetReadDeadline(time.Now().Add(50 * time.Millisecond)); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := conn.Read(reply); err == nil {
+		t.Errorf("a paused server answers %q", reply[:n])
+	}
+	s.Resume()
+	if err := conn.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(conn, reply); err != nil || string(reply) != "+PONG\r\n" {
+		t.Errorf("after that: got %q, %v", reply, err)
+	}
+}
+
+func TestProxy(t *testing.T) {
+	p := redistest.StartProxy(t, redistest.Start(t).Addr)
+	conn, err := net.Dial("tcp", p.Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	ping := func() (string, error) {
+		if _, err := io.WriteString(conn, "PING\r\n"); err != nil {
+			return "", err
+		}
+		reply := make([]byte, len("+PONG\r\n"))
+		n, err := io.ReadFull(conn, reply)
+		return string(reply[:n]), err
+	}
+	if got, err := ping(); got != "+PONG\r\n" || err != nil {
+		t.Errorf("got %q, %v, want the reply of the server", got, err)
+	}
+	if got := p.Sent(); got != "PING\r\n" || p.Open() != 1 {
+		t.Errorf("got %q on %d connections, want what was sent on one", got, p.Open())
+	}
+	var request, reply string
+	p.On(func(a, b string) (time.Duration, bool) { request, reply = a, b; return 0, false })
+	if got, err := ping(); err == nil {
+		t.Errorf("when replies are cut off: got %q", got)
+	}
+	if request != "PING\r\n" || reply != "+PONG\r\n" {
+		t.Errorf("got the request %q and the reply %q", request, reply)
 	}
 }

@@ -29,16 +29,16 @@ type call struct {
 	sent    time.Duration // when it was sent, since the start of the bucket
 }
 
-var calls = sync.Pool{New: func() any { return &call{done: make(chan struct{}, 1)} }}
+var freeCalls = sync.Pool{New: func() any { return &call{done: make(chan struct{}, 1)} }}
 
 func newCall(key string, n int) *call {
-	c := calls.Get().(*call)
+	c := freeCalls.Get().(*call)
 	c.key, c.n, c.first, c.leasing, c.err, c.outcome = key, n, n, false, nil, 0
 	return c
 }
 
 // free says that nobody has the call any more.
-func (c *call) free() { calls.Put(c) }
+func (c *call) free() { freeCalls.Put(c) }
 
 // settle tells the caller.
 func (c *call) settle(err error) {
