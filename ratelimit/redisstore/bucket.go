@@ -61,7 +61,7 @@ func (b *bucket) Take(ctx context.Context, key string, n int) (ratelimit.Result,
 	}
 	name := b.names.name(key)
 	if n < 0 {
-		return b.giveBack(ctx, name, n)
+		return b.giveBack(ctx, newCall(name, n))
 	}
 	now := time.Since(b.start)
 	if res, ok := b.leases.serve(name, n, now); ok {
@@ -127,15 +127,38 @@ func (c *call) spent(rates []rate) bool {
 	return true
 }
 
-// giveBack returns -n events. It is never sent twice.
-func (b *bucket) giveBack(ctx context.Context, name string, n int) (ratelimit.Result, error) {
+// Refund implements ratelimit.Refunder: what is given back of each limit is what n of the
+// events are, or what all of them are less their age if that is less. Until Redis knows of
+// it they may get older by Config.Timeout, so that counts as well.
+func (b *bucket) Refund(ctx context.Context, key string, n, of int, age time.Duration) (ratelimit.Result, error) {
+	switch {
+	case key == "":
+		return ratelimit.Result{}, ratelimit.ErrNoKey
+	case n <= 0 || n > of:
+		return ratelimit.Result{}, ratelimit.ErrCost
+	}
+	if err := ctx.Err(); err != nil {
+		return ratelimit.Result{}, failed(ctx, "Refund", err)
+	}
+	c := newCall(b.names.name(key), -n)
+	c.back = make([]span, len(b.rates))
+	for i := range b.rates {
+		c.back[i] = b.rates[i].refund(n, of, age+b.store.timeout)
+	}
+	return b.giveBack(ctx, c)
+}
+
+var _ ratelimit.Refunder = (*bucket)(nil)
+
+// giveBack has events given back. It is never sent twice.
+func (b *bucket) giveBack(ctx context.Context, c *call) (ratelimit.Result, error) {
+	name := c.key
 	// A refusal that was decided before must not be remembered after.
 	b.given.Add(1)
 	defer func() {
 		b.given.Add(1)
 		b.denials.forget(name)
 	}()
-	c := newCall(name, n)
 	if err := b.decide(ctx, c); err != nil {
 		return ratelimit.Result{}, err
 	}

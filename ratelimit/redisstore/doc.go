@@ -48,6 +48,10 @@
 // connection was lost is asked for once more, and may then count twice; what
 // gives back is sent once, so that it never counts twice.
 //
+// What a ratelimit.Limiter settles later, or gives back since another of its group has
+// refused, is given back as far as it counts still (ratelimit.Refunder). What Redis has been
+// told within Config.Timeout it takes to be as old as that.
+//
 // A restart without persistence forgets what was used: each key has its burst again. A
 // replica that takes over may lack what was spent last, so that the keys of that node may
 // be admitted as much once more, and its clock counts from then on. If the clock of

@@ -18,6 +18,7 @@ type call struct {
 	n       int // what is asked for; negative to give back
 	first   int // what is tried first: n, or more to lease the rest
 	leasing bool
+	back    []span        // what is given back of each limit; nil if it is what n events are
 	gone    atomic.Bool   // the caller has left
 	done    chan struct{} // has room for one: the call is decided
 	timer   *time.Timer
@@ -33,7 +34,7 @@ var freeCalls = sync.Pool{New: func() any { return &call{done: make(chan struct{
 
 func newCall(key string, n int) *call {
 	c := freeCalls.Get().(*call)
-	c.key, c.n, c.first, c.leasing, c.err, c.outcome = key, n, n, false, nil, 0
+	c.key, c.n, c.first, c.leasing, c.back, c.err, c.outcome = key, n, n, false, nil, nil, 0
 	return c
 }
 

@@ -33,7 +33,7 @@ const (
 func compileRate(field string, l ratelimit.Limit) (rate, error) {
 	switch {
 	case l != ratelimit.Limit{Events: l.Events, Per: l.Per, Burst: l.Burst}:
-		return rate{}, fmt.Errorf("%s has a field that this store doesn't know: it keeps Events per Per with a Burst", field)
+		return rate{}, fmt.Errorf("%s.Window is %q, and this store counts in none: use Events per Per with a Burst", field, l.Window)
 	case l.Events <= 0:
 		return rate{}, fmt.Errorf("%s.Events is %d, so nothing can ever be allowed", field, l.Events)
 	case l.Per <= 0:
@@ -86,6 +86,18 @@ func (r *rate) cost(n int) span {
 		return r.span(-n)
 	}
 	return r.span(n)
+}
+
+// refund returns what n of so many events are that were counted together so long ago, as
+// far as they are certainly owed still.
+func (r *rate) refund(n, of int, age time.Duration) span {
+	// The clock of Redis shows whole microseconds, one of which may have begun before.
+	gone := span{us: uint64(max(0, age)/time.Microsecond) + 2} //nolint:gosec // not negative
+	back, still := r.cost(min(n, r.limit.Burst)), r.sub(r.cost(min(of, r.limit.Burst)), gone)
+	if back.more(still) {
+		return still
+	}
+	return back
 }
 
 func (a span) more(b span) bool { return a.us > b.us || a.us == b.us && a.frac > b.frac }

@@ -265,7 +265,12 @@ func (b *bucket) scriptArgs(calls []*call) []any {
 	args = append(args, b.limitArgs...)
 	var few [8]int
 	costs := few[:0] // that differ; mostly one
+	refunds := 0     // each has a cost of its own, after the others
 	for _, c := range calls {
+		if c.back != nil {
+			refunds++
+			continue
+		}
 		if !slices.Contains(costs, c.first) {
 			costs = append(costs, c.first)
 		}
@@ -273,12 +278,27 @@ func (b *bucket) scriptArgs(calls []*call) []any {
 			costs = append(costs, c.n)
 		}
 	}
-	args = append(args, len(costs))
+	args = append(args, len(costs)+refunds)
 	for _, n := range costs {
 		args = appendCost(args, b.rates, n)
 	}
-	if len(costs) > 1 {
+	for _, c := range calls {
+		if c.back == nil {
+			continue
+		}
+		args = append(args, 1)
+		for _, back := range c.back {
+			args = append(args, back.us, back.frac)
+		}
+	}
+	if len(costs)+refunds > 1 {
+		next := len(costs)
 		for _, c := range calls {
+			if c.back != nil {
+				next++
+				args = append(args, next, next)
+				continue
+			}
 			args = append(args, slices.Index(costs, c.first)+1, slices.Index(costs, c.n)+1)
 		}
 	}
