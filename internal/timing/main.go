@@ -53,8 +53,9 @@ const most = 0.05 // between medians
 func main() {
 	samples := flag.Int("samples", 2000, "how many requests of each kind")
 	span := flag.Duration("load", 10*time.Second, "how long the load lasts, without it and with it; 0 for no load")
+	only := flag.String("only", "", "the doors to measure, by a part of their name")
 	flag.Parse()
-	ok, err := run(*samples, *span)
+	ok, err := run(*samples, *span, *only)
 	switch {
 	case err != nil:
 		log.Fatal(err)
@@ -76,7 +77,7 @@ type kind struct {
 	request func() *http.Request
 }
 
-func run(samples int, span time.Duration) (ok bool, err error) {
+func run(samples int, span time.Duration, only string) (ok bool, err error) {
 	fmt.Printf("%s, GOMAXPROCS %d, %d samples of each kind\n", runtime.Version(), runtime.GOMAXPROCS(0), samples)
 	ok = true
 	if span > 0 { // first, while the process has had no other peak
@@ -89,6 +90,9 @@ func run(samples int, span time.Duration) (ok bool, err error) {
 		return false, err
 	}
 	for _, s := range subjects {
+		if !strings.Contains(s.name, only) {
+			continue
+		}
 		good, err := s.measure(samples)
 		if err != nil {
 			return false, fmt.Errorf("%s: %w", s.name, err)
