@@ -119,6 +119,29 @@ func TestShadow(t *testing.T) {
 	}
 }
 
+// What a request in shadow costs can be settled as if it counted, whatever became of it.
+func TestShadowSettles(t *testing.T) {
+	l := newLimiter(t, ratelimit.Config{
+		Limits: []ratelimit.Limit{ratelimit.PerDay(10)}, Shadow: true, SettleLater: true, Audit: new(recorder), Cost: func(*http.Request) int { return 6 },
+		Plan: planOf, Plans: map[string][]ratelimit.Limit{"pro": {ratelimit.PerDay(100)}},
+	})
+	var settled []error
+	h := l.Wrap(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, err := l.Settle(r.Context(), 2)
+		settled = append(settled, err)
+	}))
+	for range 3 { // 6 and 2 of 10, then 6 and 2 of 8, then 6 of 6
+		serve(h, get())
+	}
+	serve(h, with("Plan", "error"))
+	if len(settled) != 4 || settled[0] != nil || settled[1] != nil || settled[2] != nil || !errors.Is(settled[3], ratelimit.ErrNoReservation) {
+		t.Errorf("got %v, want three that are settled and one that is nobody's", settled)
+	}
+	if got := left(t, l, keyOf(t, ratelimit.ByClientAddr, get())); got != 4 {
+		t.Errorf("%d are left, want 4", got)
+	}
+}
+
 func TestRetryJitter(t *testing.T) {
 	l := newLimiter(t, ratelimit.Config{Limits: []ratelimit.Limit{ratelimit.PerMinute(1)}, RetryJitter: 30 * time.Second})
 	h := l.Wrap(ok)

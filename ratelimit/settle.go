@@ -159,6 +159,9 @@ func (l *Limiter) reservation(ctx context.Context) *Reservation {
 
 // reserve notes what r was counted as, for Settle.
 func (d *decision) reserve(l *Limiter, r *http.Request) *http.Request {
+	if d.key == "" { // in shadow: nobody can tell whose it is
+		return note(&Reservation{limiter: l}, r)
+	}
 	return note(newReservation(l, d.tier, d.key, d.n, d.kept), r)
 }
 
