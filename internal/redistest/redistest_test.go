@@ -132,12 +132,12 @@ func TestProxy(t *testing.T) {
 	if got := p.Sent(); got != "PING\r\n" || p.Open() != 1 {
 		t.Errorf("got %q on %d connections, want what was sent on one", got, p.Open())
 	}
-	var request, reply string
-	p.On(func(a, b string) (time.Duration, bool) { request, reply = a, b; return 0, false })
+	seen := make(chan [2]string, 1)
+	p.On(func(request, reply string) (time.Duration, bool) { seen <- [2]string{request, reply}; return 0, false })
 	if got, err := ping(); err == nil {
 		t.Errorf("when replies are cut off: got %q", got)
 	}
-	if request != "PING\r\n" || reply != "+PONG\r\n" {
-		t.Errorf("got the request %q and the reply %q", request, reply)
+	if got := <-seen; got != [2]string{"PING\r\n", "+PONG\r\n"} {
+		t.Errorf("got the request and the reply %q", got)
 	}
 }
