@@ -2,6 +2,7 @@ package ratelimit
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 	"time"
 )
@@ -59,6 +60,18 @@ func (l Limit) String() string {
 		s += ", burst " + strconv.Itoa(l.Burst)
 	}
 	return s
+}
+
+// share returns l with so small a part of its rate. Windows have no rate.
+func (l Limit) share(of int) (Limit, error) {
+	if of <= 1 || l.Window != (Window{}) {
+		return l, nil
+	}
+	if l.Per > math.MaxInt64/time.Duration(of) {
+		return l, fmt.Errorf("one of the %d of Config.Instances has no rate left of %s", of, l)
+	}
+	l.Per *= time.Duration(of)
+	return l, nil
 }
 
 // maxLimits bounds the limits of one limiter: a slot of the memory store and

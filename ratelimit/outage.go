@@ -3,6 +3,7 @@ package ratelimit
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -17,8 +18,9 @@ import (
 type Policy int
 
 const (
-	// Local keeps the same limits in the memory of this process. With n processes
-	// up to n times as much is allowed until the store is back.
+	// Local keeps the same limits in the memory of this process, at the share of their
+	// rate that Config.Instances says. Without that, n processes allow up to n times as
+	// much until the store is back.
 	Local Policy = iota
 	// Allow lets everything through, as if there were no limit.
 	Allow
@@ -104,15 +106,17 @@ type fallible struct {
 	remote Bucket
 	local  Bucket
 	policy Policy
+	limits []Limit // as they are
+	shares []Limit // as local has them
 }
 
-func newFallible(cfg Config, name string, remote, local Bucket) *fallible {
+func newFallible(cfg Config, name string, remote, local Bucket, limits, shares []Limit) *fallible {
 	return &fallible{
 		outage: outage{
 			store: "rate limit " + name, instead: cfg.OnStoreError.String(),
 			timeout: cfg.StoreTimeout, audit: cfg.Audit, start: time.Now(),
 		},
-		remote: remote, local: local, policy: cfg.OnStoreError,
+		remote: remote, local: local, policy: cfg.OnStoreError, limits: limits, shares: shares,
 	}
 }
 
@@ -134,6 +138,9 @@ func (f *fallible) takeFrom(ctx context.Context, key string, n int) (Result, Buc
 	switch f.policy {
 	case Local:
 		res, err := f.local.Take(ctx, key, n)
+		if i := slices.Index(f.shares, res.Limit); i >= 0 {
+			res.Limit = f.limits[i] // which clients know
+		}
 		return res, f.local, err
 	case Allow:
 		return Result{Allowed: true}, nil, nil

@@ -397,3 +397,46 @@ func TestStoreThatIgnoresItsContext(t *testing.T) {
 		}
 	})
 }
+
+// While the store fails each of several processes allows its share of the rate, and says
+// so in the terms of the limit.
+func TestInstances(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := newFlaky(t)
+		l := newLimiter(t, ratelimit.Config{Limits: []ratelimit.Limit{ratelimit.PerMinute(60).WithBurst(5), ratelimit.PerCalendarDay(1000, nil)}, Store: store, Instances: 4})
+		store.fail.Store(true)
+		h := l.Wrap(ok)
+		for i := range 5 {
+			if w := serve(h, get()); w.Code != 204 {
+				t.Fatalf("request %d of the burst: got %d", i+1, w.Code)
+			}
+		}
+		w := serve(h, get())
+		if w.Code != 429 || w.Header().Get("Retry-After") != "4" || w.Header().Get("RateLimit") != `"default";r=0;t=4` || w.Header().Get("RateLimit-Policy") != `"default";q=5;w=5, "default-2";q=1000` {
+			t.Errorf("got %d, %v, want a refusal for 4 seconds in the terms of the limit", w.Code, w.Header())
+		}
+		allowed := 0
+		for range 600 {
+			time.Sleep(100 * time.Millisecond)
+			if serve(h, get()).Code == 204 {
+				allowed++
+			}
+		}
+		if allowed != 15 {
+			t.Errorf("%d were allowed in a minute, want a quarter of 60", allowed)
+		}
+		store.fail.Store(false)
+		time.Sleep(time.Minute)
+		serve(h, get())
+		for range 4 {
+			if w := serve(h, get()); w.Code != 204 {
+				t.Errorf("when the store is back: got %d", w.Code)
+			}
+		}
+	})
+	for _, n := range []int{-1, 1 << 62} {
+		if l, err := ratelimit.New(ratelimit.Config{Limits: []ratelimit.Limit{ratelimit.PerDay(1)}, Store: newFlaky(t), Instances: n}); l != nil || err == nil || !strings.Contains(err.Error(), "Config.Instances") {
+			t.Errorf("%d instances: got %v, %v, want an error", n, l, err)
+		}
+	}
+}

@@ -186,6 +186,11 @@ type Config struct {
 	// OnStoreError says what to do with requests while Store can't decide. The
 	// default is Local. Memory never fails.
 	OnStoreError Policy
+	// Instances is how many processes share Store. Under Local each of them allows that
+	// part of the rate while the store fails, so that all together allow about what they
+	// did before; a burst, and a limit with a Window, is allowed by each of them as a
+	// whole. The default is 1.
+	Instances int
 	// StoreTimeout bounds how long a decision of Store may take, 100 ms by
 	// default. A decision that takes longer counts as a failure. It does not
 	// concern Memory.
@@ -233,6 +238,8 @@ func New(cfg Config) (*Limiter, error) {
 		return nil, fmt.Errorf("ratelimit: Config.Name %q is not printable ASCII", cfg.Name)
 	case cfg.OnStoreError < Local || cfg.OnStoreError > Deny:
 		return nil, fmt.Errorf("ratelimit: Config.OnStoreError is %d, none of Local, Allow, Deny", cfg.OnStoreError)
+	case cfg.Instances < 0:
+		return nil, fmt.Errorf("ratelimit: Config.Instances is %d", cfg.Instances)
 	case cfg.StoreTimeout < 0:
 		return nil, fmt.Errorf("ratelimit: Config.StoreTimeout is %s", cfg.StoreTimeout)
 	case cfg.RetryJitter < 0 || cfg.RetryJitter > maxJitter:
@@ -331,15 +338,24 @@ func open(cfg Config, name string, limits []Limit) (Bucket, error) {
 	if err != nil {
 		return nil, err
 	}
-	local, err := memory.Open(name, limits)
-	if err != nil || cfg.Store == nil {
-		return local, err
+	if cfg.Store == nil {
+		return memory.Open(name, limits)
+	}
+	shares := make([]Limit, len(limits))
+	for i, l := range limits {
+		if shares[i], err = l.share(cfg.Instances); err != nil {
+			return nil, err
+		}
+	}
+	local, err := memory.Open(name, shares)
+	if err != nil {
+		return nil, err
 	}
 	remote, err := cfg.Store.Open(name, slices.Clone(limits))
 	if err != nil {
 		return nil, err
 	}
-	return newFallible(cfg, name, remote, local), nil
+	return newFallible(cfg, name, remote, local, limits, shares), nil
 }
 
 // Name returns the limiter's name.
