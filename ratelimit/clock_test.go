@@ -75,6 +75,44 @@ func TestSlidingKeepsTheSlotOfTheWindowBefore(t *testing.T) {
 	}
 }
 
+// What was counted in the overflow slot of what stands in for a store is not given back.
+func TestDepositInTheOverflowOfAStandIn(t *testing.T) {
+	rates, err := compileLimits("", []Limit{PerDay(100)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := newFallible(Config{StoreTimeout: time.Second}, "", nil, newMemoryBucket(time.Now(), 8, rates), nil, nil)
+	f.probeAt.Store(1 << 62) // the store has failed
+	tr := tier{bucket: f, quotas: newQuotas("", rates), minBurst: 100}
+	var first deposit
+	for i := range 9 {
+		res, d, err := tr.deposit(t.Context(), string(rune('a'+i)), 1)
+		if err != nil || !res.Allowed || d.bucket != Bucket(f.local) || d.shared != (i == 8) {
+			t.Fatalf("key %d: got %+v, %+v, %v", i, res, d, err)
+		}
+		if i == 0 {
+			first = d
+		}
+	}
+	_, shared, err := tr.deposit(t.Context(), "i", 50)
+	if err != nil || !shared.shared {
+		t.Fatalf("got %+v, %v", shared, err)
+	}
+	if _, err := first.giveBack(t.Context(), &tr, "a", 1); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(20 * time.Millisecond) // which pays for the time that it was counted
+	if res, own, err := tr.deposit(t.Context(), "i", 100); err != nil || !res.Allowed || own.shared {
+		t.Fatalf("the key has no slot of its own: %+v, %+v, %v", res, own, err)
+	}
+	if _, err := shared.giveBack(t.Context(), &tr, "i", 50); err != nil {
+		t.Fatal(err)
+	}
+	if res, _, err := tr.deposit(t.Context(), "i", 1); err != nil || res.Allowed {
+		t.Errorf("got %+v, %v: the overflow was given back to the slot", res, err)
+	}
+}
+
 // Groups lock in one order, however they are made: who waits for the first lock holds no
 // later one.
 func TestGroupsLockInOneOrder(t *testing.T) {

@@ -22,7 +22,7 @@ func (t *tier) deposit(ctx context.Context, key string, n int) (res Result, d de
 		d.bucket, d.shared = t.memory, t.memory.take(&res, key, n)
 		return res, d, nil
 	}
-	res, d.bucket, err = t.bucket.(*fallible).takeFrom(ctx, key, n) //nolint:forcetypeassert // open makes no other
+	res, d.bucket, d.shared, err = t.bucket.(*fallible).takeFrom(ctx, key, n) //nolint:forcetypeassert // open makes no other
 	return res, d, err
 }
 

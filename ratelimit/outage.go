@@ -104,13 +104,13 @@ func (o *outage) record(ctx context.Context, name string, level slog.Level, what
 type fallible struct {
 	outage
 	remote Bucket
-	local  Bucket
+	local  *memoryBucket
 	policy Policy
 	limits []Limit // as they are
 	shares []Limit // as local has them
 }
 
-func newFallible(cfg Config, name string, remote, local Bucket, limits, shares []Limit) *fallible {
+func newFallible(cfg Config, name string, remote Bucket, local *memoryBucket, limits, shares []Limit) *fallible {
 	return &fallible{
 		outage: outage{
 			store: "rate limit " + name, instead: cfg.OnStoreError.String(),
@@ -122,29 +122,29 @@ func newFallible(cfg Config, name string, remote, local Bucket, limits, shares [
 
 // Take asks the store, or decides by the policy.
 func (f *fallible) Take(ctx context.Context, key string, n int) (Result, error) {
-	res, _, err := f.takeFrom(ctx, key, n)
+	res, _, _, err := f.takeFrom(ctx, key, n)
 	return res, err
 }
 
-// takeFrom is Take, and tells which bucket has counted: nil if none has.
-func (f *fallible) takeFrom(ctx context.Context, key string, n int) (Result, Bucket, error) {
-	var res Result
+// takeFrom is Take, and tells which bucket has counted, nil if none has, and whether that
+// was in an overflow slot.
+func (f *fallible) takeFrom(ctx context.Context, key string, n int) (res Result, from Bucket, shared bool, err error) {
 	if f.ask(ctx, func(ctx context.Context) (err error) {
 		res, err = f.remote.Take(ctx, key, n)
 		return err
 	}) {
-		return res, f.remote, nil
+		return res, f.remote, false, nil
 	}
 	switch f.policy {
 	case Local:
-		res, err := f.local.Take(ctx, key, n)
+		shared = f.local.take(&res, key, n)
 		if i := slices.Index(f.shares, res.Limit); i >= 0 {
 			res.Limit = f.limits[i] // which clients know
 		}
-		return res, f.local, err
+		return res, f.local, shared, nil
 	case Allow:
-		return Result{Allowed: true}, nil, nil
+		return Result{Allowed: true}, nil, false, nil
 	default:
-		return Result{}, nil, ErrUnavailable
+		return Result{}, nil, false, ErrUnavailable
 	}
 }

@@ -142,6 +142,22 @@ func TestShadowSettles(t *testing.T) {
 	}
 }
 
+// In shadow nothing is settled of a cost that is none.
+func TestShadowWithoutACost(t *testing.T) {
+	cost := -3
+	l := newLimiter(t, ratelimit.Config{
+		Limits: []ratelimit.Limit{ratelimit.PerDay(10)}, Shadow: true, SettleLater: true, Audit: new(recorder), Cost: func(*http.Request) int { return cost },
+	})
+	serve(l.Wrap(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if _, err := l.Settle(r.Context(), 5); !errors.Is(err, ratelimit.ErrNoReservation) {
+			t.Errorf("got %v, want ErrNoReservation", err)
+		}
+	})), get())
+	if got := left(t, l, keyOf(t, ratelimit.ByClientAddr, get())); got != 10 {
+		t.Errorf("%d are left, want 10", got)
+	}
+}
+
 func TestRetryJitter(t *testing.T) {
 	l := newLimiter(t, ratelimit.Config{Limits: []ratelimit.Limit{ratelimit.PerMinute(1)}, RetryJitter: 30 * time.Second})
 	h := l.Wrap(ok)

@@ -355,7 +355,7 @@ func open(cfg Config, name string, limits []Limit) (Bucket, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newFallible(cfg, name, remote, local, limits, shares), nil
+	return newFallible(cfg, name, remote, local.(*memoryBucket), limits, shares), nil //nolint:forcetypeassert // a Memory opens no other
 }
 
 // Name returns the limiter's name.

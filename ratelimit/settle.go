@@ -102,6 +102,9 @@ func (r *Reservation) giveBack(ctx context.Context, n int) (res Result, err erro
 				return Result{}, err
 			}
 		}
+		if d.n == 0 { // so that settling again and again keeps nothing
+			r.deposits = r.deposits[:i]
+		}
 	}
 	return res, nil
 }
@@ -159,7 +162,7 @@ func (l *Limiter) reservation(ctx context.Context) *Reservation {
 
 // reserve notes what r was counted as, for Settle.
 func (d *decision) reserve(l *Limiter, r *http.Request) *http.Request {
-	if d.key == "" { // in shadow: nobody can tell whose it is
+	if d.key == "" || d.n <= 0 { // in shadow: nobody can tell whose it is, or what it costs
 		return note(&Reservation{limiter: l}, r)
 	}
 	return note(newReservation(l, d.tier, d.key, d.n, d.kept), r)

@@ -187,6 +187,7 @@ type spot struct {
 
 // takeAtOnce decides in memory, if all of parts are there; else it reports false.
 func takeAtOnce(parts []*part) bool {
+	now := time.Now() // before anything is counted
 	all := make([]spot, len(parts))
 	for i, p := range parts {
 		b := p.tier.memory
@@ -205,7 +206,7 @@ func takeAtOnce(parts []*part) bool {
 		defer all[i].shard.mu.Unlock()
 		all[i].shard.advance(at)
 	}
-	refused, now := false, time.Now()
+	refused := false
 	for i := range all {
 		a := &all[i]
 		a.kept = &deposit{bucket: a.bucket, n: a.n, at: now}
