@@ -73,6 +73,8 @@ func TestTransport(t *testing.T) {
 		{"no retries", ratelimit.Transport{MaxRetries: -1}, "GET", nil, []http.Response{refused}, 429, 1, 0},
 		{"longer than MaxWait", ratelimit.Transport{MaxWait: 9 * time.Second}, "GET", nil, []http.Response{refused, served}, 429, 1, 0},
 		{"longer than MaxWait together", ratelimit.Transport{MaxWait: 25 * time.Second}, "GET", nil, []http.Response{refused}, 429, 3, 20 * time.Second},
+		{"longer than the default of a minute", ratelimit.Transport{}, "GET", nil, []http.Response{answer(429, "Retry-After", "61"), served}, 429, 1, 0},
+		{"a minute", ratelimit.Transport{}, "GET", nil, []http.Response{answer(429, "Retry-After", "60"), served}, 200, 2, 60 * time.Second},
 		{"at once", ratelimit.Transport{}, "GET", nil, []http.Response{answer(429, "Retry-After", "0"), served}, 200, 2, 0},
 		{"POST with a body that can be had again", ratelimit.Transport{}, "POST", strings.NewReader("body"), []http.Response{refused, served}, 200, 2, 10 * time.Second},
 		{"POST with a stream", ratelimit.Transport{}, "POST", io.MultiReader(strings.NewReader("body")), []http.Response{refused, served}, 429, 1, 0},
@@ -151,6 +153,26 @@ func TestTransportHeedsTheContext(t *testing.T) {
 		}()
 		if res, err := do(ctx); !errors.Is(err, gone) && !errors.Is(err, context.Canceled) || time.Since(start) != 5*time.Second {
 			t.Errorf("cancelled while it waits: got %v, %v after %s", res, err, time.Since(start))
+		}
+	})
+}
+
+// Those who were told the same come at different times.
+func TestTransportJitter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		seen := make(map[time.Duration]bool)
+		for range 20 {
+			start := time.Now()
+			r, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://api.example.com/", nil)
+			res, err := (&ratelimit.Transport{Base: &script{answers: []http.Response{answer(429, "Retry-After", "10"), answer(200)}}}).RoundTrip(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = res.Body.Close()
+			seen[time.Since(start)] = true
+		}
+		if len(seen) < 10 {
+			t.Errorf("20 clients waited for %d different times", len(seen))
 		}
 	})
 }

@@ -116,6 +116,26 @@ func TestPlanNamesAreApart(t *testing.T) {
 	}
 }
 
+// A store that panics leaves nothing taken.
+func TestTogetherWithAPanic(t *testing.T) {
+	store := newFlaky(t)
+	first := newLimiter(t, ratelimit.Config{Name: "first", Limits: []ratelimit.Limit{ratelimit.PerDay(10)}, Store: newFlaky(t)})
+	second := newLimiter(t, ratelimit.Config{Name: "second", Limits: []ratelimit.Limit{ratelimit.PerDay(10)}, Store: store})
+	store.panic.Store(true)
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("there was no panic")
+			}
+		}()
+		_, _ = together(t, first, second).Check(get())
+	}()
+	time.Sleep(10 * time.Millisecond) // which pays for the time that it was counted
+	if got := left(t, first, keyOf(t, ratelimit.ByClientAddr, get())); got != 10 {
+		t.Errorf("the first has %d left, want 10", got)
+	}
+}
+
 // In shadow a request goes on even if a function of Config panics.
 func TestShadowPanic(t *testing.T) {
 	l := newLimiter(t, ratelimit.Config{Limits: []ratelimit.Limit{ratelimit.PerDay(100)}, Shadow: true, Plan: planOf, Plans: map[string][]ratelimit.Limit{"pro": {ratelimit.PerDay(700)}}})
