@@ -1,6 +1,10 @@
 package errors
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/sallyport/sallyport/internal/grammar"
+)
 
 type form int
 
@@ -94,26 +98,9 @@ func qvalue(params string) int {
 		if !strings.EqualFold(name, "q") {
 			continue
 		}
-		whole, fraction, _ := strings.Cut(value, ".")
-		if whole != "0" && whole != "1" || len(fraction) > 3 {
+		q, ok := grammar.QValue(value)
+		if !ok {
 			return 0
-		}
-		q := 0
-		for i := range 3 {
-			digit := 0
-			if i < len(fraction) {
-				if fraction[i] < '0' || fraction[i] > '9' {
-					return 0
-				}
-				digit = int(fraction[i] - '0')
-			}
-			q = q*10 + digit
-		}
-		if whole == "1" {
-			if q > 0 {
-				return 0
-			}
-			return 1000
 		}
 		return q
 	}

@@ -2,7 +2,10 @@
 // of RFC 9110 and RFC 6749.
 package grammar
 
-import "strings"
+import (
+	"strconv"
+	"strings"
+)
 
 // IsToken reports whether s is a token (RFC 9110, section 5.6.2), which is what
 // methods, field names and authentication schemes are made of.
@@ -47,4 +50,14 @@ func IsToken68(s string) bool {
 		}
 	}
 	return s != ""
+}
+
+// QValue returns a qvalue (RFC 9110, section 12.4.2) in thousandths.
+func QValue(s string) (thousandths int, ok bool) {
+	whole, frac, _ := strings.Cut(s, ".")
+	if whole != "0" && whole != "1" || len(frac) > 3 {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(whole+(frac + "000")[:3], 10, 16)
+	return int(n), err == nil && n <= 1000 //nolint:gosec // of four digits
 }

@@ -44,3 +44,15 @@ func TestIsToken68(t *testing.T) {
 		}
 	}
 }
+
+func TestQValue(t *testing.T) {
+	for s, want := range map[string]int{
+		"0": 0, "1": 1000, "0.": 0, "1.": 1000, "0.5": 500, "0.05": 50, "0.005": 5, "0.999": 999, "1.000": 1000,
+		"": -1, "2": -1, "1.001": -1, "1.5": -1, "0.0001": -1, ".5": -1, "00.5": -1, "-0": -1, "+1": -1, "0.+1": -1, "0.5 ": -1, "0.5.1": -1, "1e0": -1,
+	} {
+		got, ok := grammar.QValue(s)
+		if ok != (want >= 0) || ok && got != want {
+			t.Errorf("QValue(%q) = %d, %v; want %d", s, got, ok, want)
+		}
+	}
+}
