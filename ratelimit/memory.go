@@ -190,18 +190,20 @@ func (b *memoryBucket) take(res *Result, key string, n int) (shared bool) {
 	if !b.simple || n != 1 {
 		return b.takeAny(res, s, hash, b.moment(), n)
 	}
-	slot := s.table.Load().pair(hash)
+	slot, l := s.table.Load().pair(hash), b.only
+	res.Allowed = true
+	res.Limit.Events, res.Limit.Per, res.Limit.Burst = l.limit.Events, l.limit.Per, l.limit.Burst
 	now := max(0, int64(time.Since(b.start)))
 	if slot != nil {
 		tat := atomic.LoadInt64(&slot[1])
-		if after := max(tat-now, 0) + b.only.interval.ns; tat != moved && after <= b.only.window.ns {
-			b.only.allowed(res, span{ns: after})
+		if after := max(tat-now, 0) + l.interval.ns; tat != moved && after <= l.window.ns {
+			res.Remaining, res.ResetAfter = int(uint64(l.window.ns-after)/l.p), time.Duration(after)               //nolint:gosec // at most Burst
 			if atomic.LoadInt64(&slot[0]) == int64(hash) && atomic.CompareAndSwapInt64(&slot[1], tat, now+after) { //nolint:gosec // bits
 				return false
 			}
-			res.Allowed = false // not yet
 		}
 	}
+	res.Allowed = false // not yet
 	return b.takeAny(res, s, hash, moment{now: now}, n)
 }
 
