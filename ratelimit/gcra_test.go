@@ -401,9 +401,9 @@ func TestLimitConstructors(t *testing.T) {
 }
 
 // A minimum interval between events is a burst of 1.
-func TestMinimumInterval(t *testing.T) {
+func TestASVS_2_4_2_MinimumInterval(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l, err := ratelimit.New(ratelimit.Config{Limits: []ratelimit.Limit{{Events: 1, Per: 2 * time.Second}}})
+		l, err := ratelimit.New(ratelimit.Config{Limits: []ratelimit.Limit{ratelimit.MinimumInterval(2 * time.Second)}})
 		if err != nil {
 			t.Fatal(err)
 		}

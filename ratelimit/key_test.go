@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/sallyport/sallyport/auth"
 	"github.com/sallyport/sallyport/ratelimit"
@@ -420,6 +422,46 @@ func FuzzKeys(f *testing.F) {
 		for i, want := range []int{204, 429} {
 			if w := serve(h, r); w.Code != want {
 				t.Fatalf("request %d of %q: got %d, want %d", i, peer, w.Code, want)
+			}
+		}
+	})
+}
+
+// Each operation of each subject has a budget of its own, beside what all of them share.
+func TestAPI6_PerOperationPerSubject(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		perOperation, err := ratelimit.New(ratelimit.Config{
+			Name: "operation", Key: ratelimit.Join(ratelimit.ByIdentity, ratelimit.ByRoute),
+			Limits: []ratelimit.Limit{ratelimit.MinimumInterval(time.Minute)},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		served := 0
+		handle := perOperation.Wrap(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { served++ }))
+		mux := http.NewServeMux()
+		mux.Handle("POST /orders/{item}", handle)
+		mux.Handle("POST /reviews/{item}", handle)
+		for i, step := range []struct {
+			pause      time.Duration
+			who, where string
+			served     bool
+		}{
+			{0, "alice", "/orders/1", true},
+			{0, "alice", "/orders/2", false}, // another item, the same operation
+			{0, "alice", "/reviews/1", true},
+			{0, "bob", "/orders/1", true},
+			{time.Minute - 1, "alice", "/orders/1", false},
+			{1, "alice", "/orders/1", true},
+		} {
+			time.Sleep(step.pause)
+			r := httptest.NewRequest(http.MethodPost, step.where, nil)
+			r = r.WithContext(auth.NewContext(r.Context(), &auth.Identity{Subject: step.who, Issuer: "https://issuer.example"}))
+			w := httptest.NewRecorder()
+			before := served
+			mux.ServeHTTP(w, r)
+			if got := served > before; got != step.served || !got && w.Code != http.StatusTooManyRequests {
+				t.Errorf("step %d: served %t with status %d, want %t", i, got, w.Code, step.served)
 			}
 		}
 	})

@@ -40,6 +40,10 @@ func PerHour(n int) Limit { return Limit{Events: n, Per: time.Hour} }
 // PerDay allows n events per 24 hours, all of them at once if they come so.
 func PerDay(n int) Limit { return Limit{Events: n, Per: 24 * time.Hour} }
 
+// MinimumInterval allows one event, and the next one d later at the earliest: for what no
+// human does faster, such as a purchase or a message.
+func MinimumInterval(d time.Duration) Limit { return Limit{Events: 1, Per: d, Burst: 1} }
+
 // WithBurst returns l with another number of events that are allowed at once.
 // A burst of 1 enforces a minimum interval of Per/Events between events.
 func (l Limit) WithBurst(n int) Limit {

@@ -148,3 +148,17 @@ func (s slidingCount) result(l Limit) Result {
 	}
 	return res
 }
+
+// SlidingResult is for stores: it returns what a limit that is [Limit.Sliding] says of a key
+// of which so many events were counted in the current span of Per, of which a time has
+// passed, and in the one before. If n is positive and more than what is left, it is the
+// refusal of n; otherwise it is what is left.
+func (l Limit) SlidingResult(current, previous int, elapsed time.Duration, n int) Result {
+	s := slidingCount{elapsed: int64(elapsed), current: int64(current), previous: int64(previous)}
+	if n > 0 {
+		if res := s.ask(l, n); !res.Allowed {
+			return res
+		}
+	}
+	return s.result(l)
+}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,8 +17,10 @@ type bucket struct {
 	names     *namer
 	rates     []rate
 	minBurst  int
-	limitArgs []any
-	oneArgs   []any // limitArgs and a cost of 1, for calls that ask for no other
+	windows   bool // a limit is counted in windows
+	calendars bool // of a calendar
+	limits    atomic.Pointer[knownLimits]
+	ahead     atomic.Int64 // microseconds by which the clock of Redis is thought to be
 	start     time.Time
 
 	denials *denials     // nil if there are none
@@ -33,14 +34,18 @@ type bucket struct {
 func newBucket(s *Store, name string, rates []rate) *bucket {
 	b := &bucket{
 		store: s, names: newNamer(s.prefix, s.hashKey, name, rates), rates: rates, minBurst: rates[0].limit.Burst,
-		limitArgs: limitArgs(rates), start: time.Now(), lanes: make(map[string]*lane),
+		start: time.Now(), lanes: make(map[string]*lane),
 	}
-	b.oneArgs = appendCost(append(slices.Clone(b.limitArgs), 1), rates, 1)
 	for _, r := range rates {
 		b.minBurst = min(b.minBurst, r.limit.Burst)
+		b.windows = b.windows || r.windowed
+		b.calendars = b.calendars || r.limit.Window.IsCalendar()
 	}
+	b.limits.Store(limitArgs(rates, b.start.UnixMicro()))
 	b.denials = newDenials(s.maxDenials, rates)
-	b.leases = newLeases(s.lease, rates, b.minBurst)
+	if !b.windows {
+		b.leases = newLeases(s.lease, rates, b.minBurst)
+	}
 	return b
 }
 
@@ -91,12 +96,12 @@ func (b *bucket) ask(ctx context.Context, name string, n int, now time.Duration)
 	debts := c.debts[:len(b.rates)]
 	switch {
 	case c.outcome == refusedCost:
-		res, short := refused(b.rates, debts, n)
+		res, short := refused(b.rates, debts, n, c.now)
 		if !short {
 			return ratelimit.Result{}, errReply
 		}
 		if given == b.given.Load() {
-			b.denials.add(name, debts, c.sent)
+			b.denials.add(name, debts, c.sent, c.now)
 		}
 		return res, nil
 	case !c.spent(b.rates):
@@ -106,7 +111,7 @@ func (b *bucket) ask(ctx context.Context, name string, n int, now time.Duration)
 		leased = true
 		debts = b.leases.granted(c, debts)
 	}
-	return allowed(b.rates, debts), nil
+	return allowed(b.rates, debts, c.now), nil
 }
 
 // spent reports whether what was asked for is among what the key owes.
@@ -120,7 +125,7 @@ func (c *call) spent(rates []rate) bool {
 		return false
 	}
 	for i := range rates {
-		if rates[i].cost(n).more(c.debts[i]) {
+		if cost := rates[i].cost(n); cost.us > c.debts[i].us || !rates[i].windowed && cost.more(c.debts[i]) {
 			return false
 		}
 	}
@@ -166,7 +171,7 @@ func (b *bucket) giveBack(ctx context.Context, c *call) (ratelimit.Result, error
 	if c.outcome != firstCost {
 		return ratelimit.Result{}, errReply
 	}
-	return allowed(b.rates, c.debts[:len(b.rates)]), nil
+	return allowed(b.rates, c.debts[:len(b.rates)], c.now), nil
 }
 
 var (

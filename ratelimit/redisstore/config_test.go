@@ -185,14 +185,27 @@ func TestOpenRefuses(t *testing.T) {
 	}
 }
 
-// A limit that is counted in windows is not taken for one that is not.
+// What can't be counted in windows as it is meant is refused.
 func TestOpenRefusesWindows(t *testing.T) {
-	for _, l := range []ratelimit.Limit{
-		ratelimit.PerCalendarDay(10, nil), ratelimit.PerCalendarMonth(10, time.Local), ratelimit.PerSecond(10).Sliding(),
+	store := newStore(t, redisstore.Config{Client: single(t, "127.0.0.1:1")})
+	odd := ratelimit.Limit{Events: 10, Per: 1500, Burst: 10}.Sliding()
+	long := ratelimit.Limit{Events: 10, Per: 11 * 365 * 24 * time.Hour}.Sliding()
+	burst := ratelimit.PerCalendarDay(10, nil)
+	burst.Burst = 20
+	for name, tt := range map[string]struct {
+		limit ratelimit.Limit
+		field string
+	}{
+		"of a zone that differs from machine to machine": {ratelimit.PerCalendarDay(10, time.Local), "Limits[0].Window"},
+		"months of such a zone":                          {ratelimit.PerCalendarMonth(10, time.Local), "Limits[0].Window"},
+		"with a burst":                                   {burst, "Limits[0].Burst"},
+		"too many events":                                {ratelimit.PerCalendarMonth(1<<31, nil), "Limits[0].Events"},
+		"parts of a microsecond":                         {odd, "Limits[0].Per"},
+		"too long":                                       {long, "Limits[0].Per"},
 	} {
-		b, err := newStore(t, redisstore.Config{Client: single(t, nowhere)}).Open("b", []ratelimit.Limit{l})
-		if b != nil || err == nil || !strings.Contains(err.Error(), "Limits[0].Window") {
-			t.Errorf("%s: got %v, %v, want an error that names the field", l, b, err)
+		b, err := store.Open(name, []ratelimit.Limit{tt.limit})
+		if b != nil || err == nil || !strings.Contains(err.Error(), tt.field) {
+			t.Errorf("%s: got %v, %v, want an error that names %s", name, b, err, tt.field)
 		}
 	}
 }

@@ -29,6 +29,7 @@ type denials struct {
 type denial struct {
 	at    time.Duration
 	debts []span
+	now   int64 // the clock of Redis when it decided; 0 if there are no windows
 }
 
 // newDenials returns nil if there shall be none, whose methods do nothing.
@@ -51,21 +52,30 @@ func (d *denials) refuse(key string, n int, now time.Duration) (res ratelimit.Re
 		return res, false
 	}
 	var room [maxLimits]span
-	return refused(d.rates, since(room[:0], d.rates, denied.debts, now-denied.at), n)
+	passed := now - denied.at
+	return refused(d.rates, since(room[:0], d.rates, denied.debts, passed, denied.now), n, denied.now+latest(passed))
 }
 
-// since appends what is left of debts after a time to left. Redis counts whole
-// microseconds, which may begin up to one earlier.
-func since(left []span, rates []rate, debts []span, passed time.Duration) []span {
-	elapsed := span{us: uint64(max(passed, 0)/time.Microsecond) + 2} //nolint:gosec // not negative
+// since appends what is left of debts after a time to left. If there are windows, the clock
+// of Redis was at then.
+func since(left []span, rates []rate, debts []span, passed time.Duration, then int64) []span {
+	elapsed := latest(passed)
 	for i := range rates {
-		left = append(left, rates[i].sub(debts[i], elapsed))
+		if rates[i].windowed {
+			left = append(left, rates[i].later(debts[i], then, then+elapsed))
+			continue
+		}
+		left = append(left, rates[i].sub(debts[i], span{us: uint64(elapsed)})) //nolint:gosec // not negative
 	}
 	return left
 }
 
+// latest returns the most microseconds by which the clock of Redis may have gone on in a
+// time: it shows whole ones, which may begin up to one earlier.
+func latest(passed time.Duration) int64 { return int64(max(passed, 0)/time.Microsecond) + 2 }
+
 // add remembers what key owed at a time.
-func (d *denials) add(key string, debts []span, at time.Duration) {
+func (d *denials) add(key string, debts []span, at time.Duration, now int64) {
 	if d == nil {
 		return
 	}
@@ -80,7 +90,7 @@ func (d *denials) add(key string, debts []span, at time.Duration) {
 			delete(d.keys, some) // it costs a question
 		}
 	}
-	d.keys[key] = denial{at, slices.Clone(debts)}
+	d.keys[key] = denial{at, slices.Clone(debts), now}
 }
 
 // makeRoom looks at some of the elements and deletes those that are over.

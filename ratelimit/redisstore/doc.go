@@ -17,6 +17,11 @@
 // clock never is more than Burst + Events × d / Per. Store.Open refuses limits that
 // can't be counted so; in 2112 the numbers of Redis end.
 //
+// Quotas by the day or month of a calendar and sliding windows are counted in the same
+// decision. When a day begins in a time zone is what the zone says on the machine that asks,
+// and which day it is what the clock of Redis says: all machines need the same zone data.
+// Sliding windows begin at multiples of Per since 1970.
+//
 // A decision takes one round trip. Those of one bucket that come while others are on
 // their way go together, up to 128 in one run of the script, so many callers need few
 // writes and little of Redis; nobody waits for others to come. On a cluster those of one node
@@ -30,8 +35,9 @@
 // guesses. So all limits of a key are in one slot of a cluster, and keys are spread over
 // all of them. The value has for each limit 16 digits, the time in microseconds at
 // which the key owes nothing any more, and up to 16 more if its rate is not a whole
-// number of microseconds. It ends, by its TTL, up to 2 ms after the last of these
-// times, so idle keys take no memory.
+// number of microseconds; of a window, when or which it is and what was counted. It ends, by
+// its TTL, up to 2 ms after the last of these times, or after the last window that counts, so
+// idle keys take no memory.
 //
 // Nothing bounds how many keys owe something: a Redis whose memory is full refuses to
 // write, which is an error. A value that no store has written, or a key of another
@@ -56,7 +62,8 @@
 // replica that takes over may lack what was spent last, so that the keys of that node may
 // be admitted as much once more, and its clock counts from then on. If the clock of
 // Redis is set forward by d, the keys have what they regain in d; if it is set back, none is
-// refused for longer than if it had just spent its burst.
+// refused for longer than if it had just spent its burst, or than until the window ends of
+// which it has used the events.
 //
 // # Keys that are blocked
 //

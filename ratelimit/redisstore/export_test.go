@@ -53,9 +53,9 @@ func TakeTogether(ctx context.Context, b ratelimit.Bucket, keys []string, n []in
 			return nil, c.err
 		}
 		if debts := c.debts[:len(own.rates)]; c.outcome == refusedCost {
-			results[i], _ = refused(own.rates, debts, n[i])
+			results[i], _ = refused(own.rates, debts, n[i], c.now)
 		} else {
-			results[i] = allowed(own.rates, debts)
+			results[i] = allowed(own.rates, debts, c.now)
 		}
 	}
 	return results, nil

@@ -22,9 +22,9 @@ type flight struct {
 
 // flights returns the runs of the script that decide calls. On a cluster the keys of
 // one run must be in one slot, so there each key has a run of its own.
-func (b *bucket) flights(ctx context.Context, calls []*call) []*flight {
+func (b *bucket) flights(ctx context.Context, calls []*call, known *knownLimits) []*flight {
 	if b.store.cluster == nil {
-		return []*flight{b.flight(ctx, calls)}
+		return []*flight{b.flight(ctx, calls, known)}
 	}
 	slices.SortStableFunc(calls, func(x, y *call) int { return strings.Compare(x.key, y.key) })
 	flights := make([]*flight, 0, len(calls))
@@ -33,15 +33,15 @@ func (b *bucket) flights(ctx context.Context, calls []*call) []*flight {
 		for n < len(calls) && calls[n].key == calls[0].key {
 			n++
 		}
-		flights = append(flights, b.flight(ctx, calls[:n]))
+		flights = append(flights, b.flight(ctx, calls[:n], known))
 		calls = calls[n:]
 	}
 	return flights
 }
 
-func (b *bucket) flight(ctx context.Context, calls []*call) *flight {
-	f := &flight{calls: calls, args: b.scriptArgs(calls)}
-	f.prepare(ctx, len(calls)*(2+longestPair*len(b.rates)))
+func (b *bucket) flight(ctx context.Context, calls []*call, known *knownLimits) *flight {
+	f := &flight{calls: calls, args: b.scriptArgs(calls, known)}
+	f.prepare(ctx, len(calls)*(2+longestPair*len(b.rates))+longestNumber)
 	return f
 }
 
@@ -50,7 +50,9 @@ func (f *flight) prepare(ctx context.Context, room int) {
 }
 
 // fly has calls decided, and settles each. Those of which a connection was lost go once
-// more, except for what gives back: that may have counted, and must not count twice.
+// more, except for what gives back: that may have counted, and must not count twice. Those
+// that were told another window than that of the clock of Redis have not counted, and go
+// again with the window of that clock.
 func (b *bucket) fly(ctx context.Context, calls []*call) {
 	err := errors.New("redisstore: Take: the client did not return")
 	defer func() {
@@ -61,16 +63,26 @@ func (b *bucket) fly(ctx context.Context, calls []*call) {
 			c.settle(err)
 		}
 	}()
-	for last := false; len(calls) > 0; last = true {
-		flights := b.flights(ctx, calls)
+	known := b.known()
+	for try := 1; len(calls) > 0; try++ {
+		flights := b.flights(ctx, calls, known)
 		sent := time.Since(b.start)
 		b.store.send(ctx, flights)
 		calls = nil
 		for _, f := range flights {
-			calls = append(calls, b.land(ctx, f, sent, last)...)
+			if again, current := b.learn(f.cmd.Bytes()); again && try <= mostWindows && ctx.Err() == nil {
+				known = current
+				calls = append(calls, f.calls...)
+				continue
+			}
+			calls = append(calls, b.land(ctx, f, sent, try > 1)...)
 		}
 	}
 }
+
+// mostWindows is how often calls go again with another window. Once is enough, unless the
+// clock passes into the next one meanwhile.
+const mostWindows = 2
 
 // land settles the calls of a flight, unless it was lost and this isn't the last time:
 // then it returns those that may go once more.

@@ -29,6 +29,11 @@ func newNamer(prefix string, hashKey []byte, name string, rates []rate) *namer {
 		for _, n := range []int64{int64(r.limit.Events), int64(r.limit.Per), int64(r.limit.Burst)} {
 			b = binary.BigEndian.AppendUint64(b, uint64(n)) //nolint:gosec // a pattern of bits
 		}
+		if r.windowed {
+			window := r.limit.Window.String()
+			b = binary.BigEndian.AppendUint64(b, uint64(len(window)))
+			b = append(b, window...)
+		}
 	}
 	sum := sha256.Sum256(b)
 	n := &namer{prefix: prefix, bucket: sum[:]}

@@ -27,6 +27,7 @@ type call struct {
 	err     error
 	outcome byte
 	debts   [maxLimits]span
+	now     int64         // the clock of Redis, in microseconds since 1970; 0 if there are no windows
 	sent    time.Duration // when it was sent, since the start of the bucket
 }
 

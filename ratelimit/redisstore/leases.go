@@ -22,6 +22,9 @@ import (
 // has when it ends: the key is then admitted less often than its limit allows, by up
 // to Events - 1 for each instance.
 //
+// Buckets of which a limit is counted in windows have no leases: a quota is to be used
+// whole.
+//
 // What Result says of a request that was served from memory is what Redis said when the
 // events were taken, less what has been regained and used here since.
 type Lease struct {
@@ -98,7 +101,7 @@ func (l *leases) serve(key string, n int, now time.Duration) (ratelimit.Result, 
 	}
 	have.left -= n
 	var room [maxLimits]span
-	return allowed(l.rates, l.without(have.left, since(room[:0], l.rates, have.debts, now-have.at))), true
+	return allowed(l.rates, l.without(have.left, since(room[:0], l.rates, have.debts, now-have.at, 0)), 0), true
 }
 
 // without takes n events, which can still be used here, from what a key owes.

@@ -142,8 +142,9 @@ func (s *Store) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.String(
 // Besides limits that can never allow anything and more than 8 of them, it refuses
 // what it can't count exactly: limits whose burst takes 142 years or more to be
 // regained, and those of more than 4.5 × 10¹² Events (fewer fit exactly if they and
-// Per have no divisor in common, more if they do); and kinds of limits that it does
-// not know.
+// Per have no divisor in common, more if they do); calendars of time.Local, which is not the
+// same on all machines; sliding windows of parts of a microsecond; and kinds of windows that
+// it does not know.
 func (s *Store) Open(name string, limits []ratelimit.Limit) (ratelimit.Bucket, error) {
 	if s.names == nil {
 		return nil, errors.New("redisstore: the Store was not made by New")

@@ -1,7 +1,10 @@
 package redisstore
 
 import (
+	"bytes"
+	"math"
 	"slices"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -12,10 +15,10 @@ import (
 // A limit has a kind. What a key has used of it is a pair of numbers, of which the
 // second is 0 if it has one word, and a kind says how the pair is read from the value
 // and written to it, how a cost is added to it and taken from it, and in how many
-// milliseconds it ends. There is one kind so far, and the places that depend on it are
-// marked with its name: functions and tables that are made for each run take longer
-// than a decision. The value of a key is the words of all its limits, with blanks
-// between them. Numbers are whole and at most 2⁵³, which numbers of Lua hold exactly.
+// milliseconds it ends. The places that depend on the kind ask for it: functions and tables
+// that are made for each run take longer than a decision. The value of a key is the words
+// of all its limits, with blanks between them. Numbers are whole and at most 2⁵³, which
+// numbers of Lua hold exactly.
 //
 // Of the kind gcra the pair is what the key owes, a span of the rate, and the value
 // has when it owes nothing any more: microseconds since 1970 and, unless the rate has
@@ -23,18 +26,31 @@ import (
 // when the clock was set back. It counts as the window and is written so, or the key
 // would be refused until the clock is where it was.
 //
+// Of the kind calendar the pair is how many events were counted and when their window
+// began. The script can't tell when one of a time zone begins, so it is told the one that
+// is thought to be current. If that is another by the clock of Redis, nothing is done, and
+// the reply is "w" and that clock. A window that has not begun, since the clock was set
+// back, goes on.
+//
+// Of the kind sliding the pair is how many events were counted in the current window and
+// in the one before; the value has the number of the current one before them. Windows begin
+// at multiples of their length since 1970. What was counted in a later one, since the clock
+// was set back, counts in the current one.
+//
 // That the script begins with a shebang makes Redis refuse it before anything is done
 // if it can't write, as a replica or when its memory is full.
 //
-// KEYS: of each request. ARGV: the number of limits, and of each the kind and what
-// the kind takes (gcra: parts, window and its parts); the number of costs, and of each
-// whether it is given back (1) or spent (0), and its pair for each limit; if there are
-// several costs, of each request the first cost to try, and the next one if that is
-// too much.
+// KEYS: of each request. ARGV: the number of limits, and of each the kind and three
+// numbers (gcra: parts, window and its parts; calendar: events, and when the window begins
+// and ends; sliding: events, the length of a window, 0); the number of costs, and of each
+// whether it is given back (1) or spent (0), and its pair for each limit (of windows: the
+// events, and how many microseconds and one ago they were counted if they are given back,
+// 0 if nobody knows); if there are several costs, of each request the first cost to try,
+// and the next one if that is too much.
 //
 // The reply has for each request what became of it ("0": refused, "1" or "2": that
 // cost was spent, "x": the value is not one that a store writes), and the words of the
-// pairs.
+// pairs; and, if there are windows, the clock at its end.
 const script = `
 local now = t[1] * 1000000 + t[2]
 local find, format, floor, tonumber, KEYS, ARGV = string.find, string.format, math.floor, tonumber, KEYS, ARGV
@@ -64,13 +80,47 @@ end
 
 local at = 1 -- the last argument that was read
 
--- Of limit i the parts, the window and its parts are limit[3i - 2] and the next two.
+-- Of limit i the three numbers are limit[3i - 2] and the next two, and words[i] is how
+-- many words it has in a value.
 local limits = tonumber(ARGV[1])
-local width, limit = 2 * limits, {}
-for i = 1, 3 * limits, 3 do -- ARGV[at + 1] is the kind, gcra
-	limit[i], limit[i + 1], limit[i + 2] = tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4])
+local width, kind, limit, words, windows = 2 * limits, {}, {}, {}, false
+for i = 1, limits do
+	local a, b, c = tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4])
+	kind[i], limit[3 * i - 2], limit[3 * i - 1], limit[3 * i] = ARGV[at + 1], a, b, c
 	at = at + 4
+	if kind[i] == 'gcra' then
+		words[i] = a > 1 and 2 or 1
+	elseif kind[i] == 'calendar' then
+		words[i], windows = 2, true
+		if now < b or now >= c then return 'w ' .. text(now) end
+	else
+		words[i], windows = 3, true
+	end
 end
+
+-- weight returns n * rest / per, rounded up, for n below 2^31 and rest up to per, which is
+-- below 2^49: three bits of n at a time, so that all numbers are exact.
+local weight
+if windows then
+	weight = function(n, rest, per)
+		local q, r = 0, 0
+		if n * rest < 2 ^ 53 then
+			q = floor(n * rest / per)
+			r = n * rest - q * per
+			if r < 0 then q, r = q - 1, r + per end
+		else
+			for shift = 30, 0, -3 do
+				local x = r * 8 + floor(n / 2 ^ shift) % 8 * rest
+				local part = floor(x / per)
+				r = x - part * per
+				if r < 0 then part, r = part - 1, r + per end
+				q = q * 8 + part
+			end
+		end
+		return r > 0 and q + 1 or q
+	end
+end
+
 -- Of cost c the pair of limit i is cost[(width + 1) * (c - 1) + 2i] and the next; before
 -- all is whether it is given back.
 local costs = tonumber(ARGV[at + 1])
@@ -87,24 +137,39 @@ local clean, dirty, odd = 0, 1, 2
 -- it: nothing, that it is written again, or nothing ever as no store has written it.
 local function read(v, s)
 	local last, again = 0, clean
-	for i = 1, limits do -- gcra
-		local parts, window, rest = limit[3 * i - 2], limit[3 * i - 1], limit[3 * i]
-		local us, frac, begin, word = nil, 0
-		begin, last, word = find(v, '^(%d+) ?', last + 1)
-		if not begin or #word > 16 then return odd end
-		us = tonumber(word) - now
-		if parts > 1 then
+	for i = 1, limits do
+		local x, y, z, begin, word
+		for _ = 1, words[i] do
 			begin, last, word = find(v, '^(%d+) ?', last + 1)
 			if not begin or #word > 16 then return odd end
-			frac = tonumber(word)
-			if frac >= parts then return odd end
+			x, y, z = y, z, tonumber(word)
 		end
-		if us < 0 then
-			us, frac = 0, 0
-		elseif us > window or us == window and frac > rest then
-			us, frac, again = window, rest, dirty
+		local one, two = 0, 0
+		if kind[i] == 'gcra' then
+			local parts, window, rest = limit[3 * i - 2], limit[3 * i - 1], limit[3 * i]
+			one = z - now
+			if parts > 1 then one, two = y - now, z end
+			if two >= parts then return odd end
+			if one < 0 then
+				one, two = 0, 0
+			elseif one > window or one == window and two > rest then
+				one, two, again = window, rest, dirty
+			end
+		elseif kind[i] == 'calendar' then
+			if z > limit[3 * i - 2] then return odd end
+			two = limit[3 * i - 1]
+			if y >= two then one, two = z, y end
+		else
+			local index = floor(now / limit[3 * i - 1])
+			if y > limit[3 * i - 2] or z > limit[3 * i - 2] then return odd end
+			if x >= index then
+				one, two = y, z
+			elseif x == index - 1 then
+				two = y
+			end
+			if x > index then again = dirty end
 		end
-		states[s + 2 * i - 1], states[s + 2 * i] = us, frac
+		states[s + 2 * i - 1], states[s + 2 * i] = one, two
 	end
 	if last ~= #v or find(v, ' ', -1, true) then return odd end
 	return again
@@ -114,15 +179,60 @@ end
 local after = {}
 local function spend(s, c)
 	c = (width + 1) * (c - 1)
-	for i = 1, limits do -- gcra
-		local parts, window, rest = limit[3 * i - 2], limit[3 * i - 1], limit[3 * i]
-		local us, frac = states[s + 2 * i - 1] + cost[c + 2 * i], states[s + 2 * i] + cost[c + 2 * i + 1]
-		if frac >= parts then us, frac = us + 1, frac - parts end
-		if us > window or us == window and frac > rest then return false end
-		after[2 * i - 1], after[2 * i] = us, frac
+	for i = 1, limits do
+		local one, two = states[s + 2 * i - 1] + cost[c + 2 * i], states[s + 2 * i]
+		if kind[i] == 'gcra' then
+			local parts, window, rest = limit[3 * i - 2], limit[3 * i - 1], limit[3 * i]
+			two = two + cost[c + 2 * i + 1]
+			if two >= parts then one, two = one + 1, two - parts end
+			if one > window or one == window and two > rest then return false end
+		else
+			local room = limit[3 * i - 2] - one
+			if room < 0 then return false end
+			if kind[i] == 'sliding' and two > room then
+				local per = limit[3 * i - 1]
+				if weight(two, per - now % per, per) > room then return false end
+			end
+		end
+		after[2 * i - 1], after[2 * i] = one, two
 	end
 	for i = 1, width do states[s + i] = after[i] end
 	return true
+end
+
+-- back gives the cost c back to the pairs after states[s], as far as it counts.
+local function back(s, c)
+	c = (width + 1) * (c - 1)
+	for i = 1, limits do
+		local one, two = states[s + 2 * i - 1], states[s + 2 * i]
+		local n, ago = cost[c + 2 * i], cost[c + 2 * i + 1]
+		if kind[i] == 'gcra' then
+			one, two = one - n, two - ago
+			if two < 0 then one, two = one - 1, two + limit[3 * i - 2] end
+			if one < 0 then one, two = 0, 0 end
+		elseif kind[i] == 'calendar' then
+			if ago == 0 or now - ago + 1 >= two then one = one > n and one - n or 0 end
+		else
+			local per = limit[3 * i - 1]
+			local start = now - now % per
+			if ago == 0 then
+				local more = n > one and n - one or 0
+				one, two = one - n + more, two > more and two - more or 0
+			elseif now - ago + 1 >= start then
+				one = one > n and one - n or 0
+			elseif now - ago + 1 >= start - per then
+				two = two > n and two - n or 0
+			end
+		end
+		states[s + 2 * i - 1], states[s + 2 * i] = one, two
+	end
+end
+
+-- fresh sets the pairs after states[s] to those of a key that has no value.
+local function fresh(s)
+	for i = 1, limits do
+		states[s + 2 * i - 1], states[s + 2 * i] = 0, kind[i] == 'calendar' and limit[3 * i - 1] or 0
+	end
 end
 
 local reply, r = {}, 0
@@ -139,7 +249,7 @@ for i = 1, #KEYS do
 		where[key], first[k], mark[k] = k, i, clean
 		local v = redis.pcall('GET', key)
 		if not v then
-			for j = s + 1, s + width do states[j] = 0 end
+			fresh(s)
 		elseif type(v) == 'string' then
 			mark[k] = read(v, s)
 		elseif find(v.err, 'WRONGTYPE', 1, true) == 1 then
@@ -156,15 +266,9 @@ for i = 1, #KEYS do
 	local done = '0'
 	if mark[k] == odd then
 		done = 'x'
-		for j = s + 1, s + width do states[j] = 0 end
+		fresh(s)
 	elseif cost[(width + 1) * (c - 1) + 1] == 1 then
-		c = (width + 1) * (c - 1)
-		for i = 1, limits do -- gcra
-			local us, frac = states[s + 2 * i - 1] - cost[c + 2 * i], states[s + 2 * i] - cost[c + 2 * i + 1]
-			if frac < 0 then us, frac = us - 1, frac + limit[3 * i - 2] end
-			if us < 0 then us, frac = 0, 0 end
-			states[s + 2 * i - 1], states[s + 2 * i] = us, frac
-		end
+		back(s, c)
 		done, mark[k] = '1', dirty
 	elseif spend(s, c) then
 		done, mark[k] = '1', dirty
@@ -176,7 +280,7 @@ for i = 1, #KEYS do
 	for i = 1, limits do
 		r = r + 1
 		reply[r] = text(states[s + 2 * i - 1])
-		if limit[3 * i - 2] > 1 then
+		if words[i] > 1 then
 			r = r + 1
 			reply[r] = text(states[s + 2 * i])
 		end
@@ -186,12 +290,25 @@ end
 for k = 1, known do
 	if mark[k] == dirty then
 		local s, key, value, most = width * (k - 1), KEYS[first[k]], nil, 0
-		for i = 1, limits do -- gcra
-			local us, frac = states[s + 2 * i - 1], states[s + 2 * i]
-			local up = frac > 0 and us + 1 or us
-			if up > most then most = up end
-			local word = text(now + us)
-			if limit[3 * i - 2] > 1 then word = word .. ' ' .. text(frac) end
+		for i = 1, limits do
+			local one, two, ends, word = states[s + 2 * i - 1], states[s + 2 * i], 0
+			if kind[i] == 'gcra' then
+				ends = two > 0 and one + 1 or one
+				word = text(now + one)
+				if words[i] > 1 then word = word .. ' ' .. text(two) end
+			elseif kind[i] == 'calendar' then
+				local start, after = limit[3 * i - 1], limit[3 * i]
+				if one > 0 then ends = after - now end
+				-- Of a later window it is not known here when it ends: months differ by three days.
+				if one > 0 and two > start then ends = two - now + after - start + 4 * 86400000000 end
+				word = text(two) .. ' ' .. text(one)
+			else
+				local per = limit[3 * i - 1]
+				if two > 0 then ends = per - now % per end
+				if one > 0 then ends = 2 * per - now % per end
+				word = text(floor(now / per)) .. ' ' .. text(one) .. ' ' .. text(two)
+			end
+			if ends > most then most = ends end
 			value = value and value .. ' ' .. word or word
 		end
 		if most == 0 then
@@ -201,6 +318,7 @@ for k = 1, known do
 		end
 	end
 end
+if windows then reply[r + 1] = text(now) end
 return table.concat(reply, ' ')
 `
 
@@ -223,18 +341,73 @@ const (
 	unknownValue = 'x'
 )
 
+// otherWindow begins the reply of a script that was told another window of a calendar than
+// the current one. The clock of Redis follows.
+const otherWindow = "w "
+
 const (
 	longestNumber = 16                  // digits of 2⁵³
 	longestPair   = 2 + 2*longestNumber // with blanks
 )
 
-// limitArgs returns the arguments of the script by which it knows the limits.
-func limitArgs(rates []rate) []any {
-	args := []any{len(rates)}
-	for _, r := range rates {
-		args = append(args, "gcra", r.e, r.window.us, r.window.frac)
+// knownLimits are the arguments of the script by which it knows the limits, as long as the
+// windows of calendars are these.
+type knownLimits struct {
+	limits     []any
+	one        []any // limits and a cost of 1, for calls that ask for no other
+	start, end int64 // of the windows, in microseconds since 1970
+}
+
+// limitArgs returns the arguments for a time in microseconds since 1970.
+func limitArgs(rates []rate, now int64) *knownLimits {
+	k := &knownLimits{limits: []any{len(rates)}, start: math.MinInt64, end: math.MaxInt64}
+	for i := range rates {
+		switch r := &rates[i]; {
+		case r.limit.Window.IsCalendar():
+			start, end := r.limit.Window.Bounds(time.UnixMicro(now))
+			k.start, k.end = max(k.start, start.UnixMicro()), min(k.end, end.UnixMicro())
+			k.limits = append(k.limits, "calendar", r.limit.Events, start.UnixMicro(), end.UnixMicro())
+		case r.limit.Window.IsSliding():
+			k.limits = append(k.limits, "sliding", r.limit.Events, r.limit.Per.Microseconds(), 0)
+		default:
+			k.limits = append(k.limits, "gcra", r.e, r.window.us, r.window.frac)
+		}
 	}
-	return args
+	k.one = appendCost(append(slices.Clone(k.limits), 1), rates, 1)
+	return k
+}
+
+// known returns the arguments for the current windows. What Redis has said of its clock
+// counts.
+func (b *bucket) known() *knownLimits {
+	k := b.limits.Load()
+	if !b.calendars {
+		return k
+	}
+	if now := time.Now().UnixMicro() + b.ahead.Load(); now < k.start || now >= k.end {
+		k = limitArgs(b.rates, now)
+		b.limits.Store(k)
+	}
+	return k
+}
+
+// learn reports whether a reply says that the windows of the script were not the current ones
+// by the clock of Redis. It notes by how much that is ahead, and returns the arguments for
+// the current ones.
+func (b *bucket) learn(reply []byte) (other bool, current *knownLimits) {
+	word, ok := bytes.CutPrefix(reply, []byte(otherWindow))
+	if !ok || !b.calendars {
+		return false, nil
+	}
+	n, rest, ok := readNumber(word)
+	if !ok || len(rest) > 0 {
+		return false, nil
+	}
+	now := int64(n) //nolint:gosec // of 16 digits
+	b.ahead.Store(now - time.Now().UnixMicro())
+	current = limitArgs(b.rates, now)
+	b.limits.Store(current)
+	return true, current
 }
 
 // appendCost appends the arguments of the script that are a cost.
@@ -253,16 +426,16 @@ func appendCost(args []any, rates []rate, n int) []any {
 
 // scriptArgs returns the command that decides the calls. Its name and that of the
 // script are the first two.
-func (b *bucket) scriptArgs(calls []*call) []any {
-	args := make([]any, 0, 5+len(b.oneArgs)+3*len(calls))
+func (b *bucket) scriptArgs(calls []*call, known *knownLimits) []any {
+	args := make([]any, 0, 5+len(known.one)+3*len(calls))
 	args = append(args, "evalsha", b.store.program.hash, len(calls))
 	for _, c := range calls {
 		args = append(args, c.key)
 	}
 	if !slices.ContainsFunc(calls, func(c *call) bool { return c.n != 1 || c.first != 1 }) {
-		return append(args, b.oneArgs...)
+		return append(args, known.one...)
 	}
-	args = append(args, b.limitArgs...)
+	args = append(args, known.limits...)
 	var few [8]int
 	costs := few[:0] // that differ; mostly one
 	refunds := 0     // each has a cost of its own, after the others
@@ -320,17 +493,24 @@ func (b *bucket) readReply(reply []byte, calls []*call) bool {
 			}
 			r := &b.rates[i]
 			c.debts[i].frac = 0
-			if r.e > 1 {
+			if r.windowed || r.e > 1 {
 				if c.debts[i].frac, reply, ok = readNumber(reply); !ok {
 					return false
 				}
 			}
-			if c.debts[i].frac >= r.e || c.debts[i].more(r.window) {
+			if !r.can(c.debts[i]) {
 				return false
 			}
 		}
 	}
-	return len(reply) == 0
+	if !b.windows {
+		return len(reply) == 0
+	}
+	now, rest, ok := readNumber(reply)
+	for _, c := range calls {
+		c.now = int64(now) //nolint:gosec // of 16 digits
+	}
+	return ok && len(rest) == 0
 }
 
 // readNumber reads a number, and the blank after it if there is one.
