@@ -37,8 +37,9 @@ type moment struct {
 
 // A table is what doubles. At first it has no slots.
 type table struct {
-	slots  []int64
-	width  int // words of a slot: the hash, 0 in one that was never used, and the state
+	slots  []int64 // nil if a state is one word
+	paired []pairs // the same then, by group
+	width  int     // words of a slot: the hash, 0 in one that was never used, and the state
 	groups int
 }
 
@@ -90,7 +91,7 @@ func (t *table) pair(hash uint64) *pair {
 	}
 	h := int64(hash) //nolint:gosec // bits
 	a, b := homes(hash, t.groups)
-	inA, inB := (*pairs)(t.slots[a*len(pairs{}):]), (*pairs)(t.slots[b*len(pairs{}):])
+	inA, inB := &t.paired[a], &t.paired[b]
 	// Side by side, so that the processor fetches both groups at the same time.
 	for i := 0; i < len(pairs{}); i += 2 {
 		if atomic.LoadInt64(&inA[i]) == h {
@@ -188,7 +189,11 @@ func settled(state []int64, limits []memoryLimit, at moment) bool {
 func (s *shard) grow(limits []memoryLimit) {
 	old := s.table.Load()
 	t := &table{width: old.width, groups: max(s.first, 2*old.groups)}
-	t.slots = make([]int64, t.groups*groupSize*t.width)
+	if t.width == len(pair{}) {
+		t.paired = make([]pairs, t.groups)
+	} else {
+		t.slots = make([]int64, t.groups*groupSize*t.width)
+	}
 	for g := range old.groups {
 		group := old.group(g)
 		for i := 0; i < len(group); i += old.width {
@@ -217,6 +222,9 @@ func (s *shard) grow(limits []memoryLimit) {
 
 // group returns the slots of a group.
 func (t *table) group(g int) []int64 {
+	if t.paired != nil {
+		return t.paired[g][:]
+	}
 	size := groupSize * t.width
 	return t.slots[g*size : (g+1)*size : (g+1)*size]
 }
