@@ -12,8 +12,8 @@
 // # Order
 //
 // From the outside in: errors.Recover, [ClientIP.Wrap], [Secure], then the doors
-// that refuse ([RequireHTTPS], [AllowedHosts], [Methods], [StripHeaders], [CSRF]),
-// then a limiter by address, [MaxBody], and authentication. ClientIP comes first
+// that refuse ([RequireHTTPS], [AllowedHosts], [Methods], [StrictPath], [StripHeaders],
+// [CSRF]), then a limiter by address, [MaxBody], and authentication. ClientIP comes first
 // because the others ask it for the client's scheme, and Secure stands above
 // whatever refuses, so that refusals carry its headers too.
 //

@@ -29,6 +29,7 @@ func doors(t testing.TB) map[string]httpDoor {
 		"CSRF":         transport.CSRF(),
 		"SameOrigin":   transport.SameOrigin(),
 		"MaxBody":      transport.MaxBody(1 << 20),
+		"StrictPath":   transport.StrictPath(transport.PathRules{}),
 	}
 }
 
@@ -41,7 +42,7 @@ func TestDoorsRefuseANilHandler(t *testing.T) {
 // All of them together let an honest request through, unchanged.
 func TestDoorsLetAnHonestRequestThrough(t *testing.T) {
 	var all []sallyport.Middleware
-	for _, name := range []string{"ClientIP", "Secure", "RequireHTTPS", "AllowedHosts", "Methods", "StripHeaders", "CSRF", "SameOrigin", "MaxBody"} {
+	for _, name := range []string{"ClientIP", "Secure", "RequireHTTPS", "AllowedHosts", "Methods", "StripHeaders", "CSRF", "SameOrigin", "MaxBody", "StrictPath"} {
 		all = append(all, doors(t)[name])
 	}
 	h := sallyport.Chain(all...)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
