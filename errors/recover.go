@@ -23,7 +23,7 @@ type Config struct {
 	// Audit gets the events of every door below. Nil is slog.Default().
 	Audit audit.Recorder
 	// Map turns an error that is not a Problem into one, or returns nil to leave
-	// it a bare 500. It must be safe for concurrent use.
+	// it to Write. It must be safe for concurrent use. See [MapNotFound] and [MapFirst].
 	Map func(error) *Problem
 	// TypeBase is the URI that Problem.Code is appended to where a Problem has no
 	// Type, such as "https://api.example.com/problems/". Empty: "about:blank".

@@ -20,7 +20,9 @@ import (
 // Write answers r with err. It is the only writer of error responses.
 //
 // If err is or wraps a [Problem], that is what the client sees. An
-// *http.MaxBytesError is a 413, and Config.Map may know others. Anything else, a
+// *http.MaxBytesError is a 413, and Config.Map may know others. What Map does not know and
+// comes of a context that is done is a 503 if the request's own deadline has passed, a 504 if
+// another one has, and a 499, which nobody sees, if the client has gone. Anything else, a
 // nil error and a nil *Problem among them, is a bare 500 with an error id, and
 // is logged with its cause and stack under the same id. So are the problems with
 // a status of 500; those above it are logged without a stack.
@@ -36,11 +38,11 @@ import (
 // [Mux]. If the connection was hijacked, Write only logs.
 func Write(w http.ResponseWriter, r *http.Request, err error) {
 	c := configOf(r.Context())
-	c.write(w, r, RequestID(r.Context()), c.problem(err), err)
+	c.write(w, r, RequestID(r.Context()), c.problem(r, err), err)
 }
 
 // problem returns the Problem that err stands for, or nil.
-func (c *compiled) problem(err error) *Problem {
+func (c *compiled) problem(r *http.Request, err error) *Problem {
 	if err == nil {
 		return nil
 	}
@@ -53,9 +55,11 @@ func (c *compiled) problem(err error) *Problem {
 		return New(http.StatusRequestEntityTooLarge, "body_too_large", "The body is too large.").WithCause(err)
 	}
 	if c.Map != nil {
-		return c.Map(err)
+		if p := c.Map(err); p != nil {
+			return p
+		}
 	}
-	return nil
+	return ofContext(r, err)
 }
 
 // write answers r with p, or with a bare 500 if p can't be shown, and accounts
@@ -104,7 +108,7 @@ func (c *compiled) log(r *http.Request, a *answer, err error, started bool) {
 	level, message := slog.LevelInfo, "httperr: a request was refused"
 	failed := a.status == http.StatusInternalServerError || started
 	switch _, bare := err.(*Problem); {
-	case failed && r.Context().Err() != nil && stderrors.Is(err, context.Canceled):
+	case a.status == statusClientClosed || failed && r.Context().Err() != nil && stderrors.Is(err, context.Canceled):
 		failed, message = false, "httperr: a request ended before its answer" // the client left: no fault of ours
 	case failed:
 		level, message = slog.LevelError, "httperr: a request failed"

@@ -5,8 +5,9 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
-	"strconv"
 	"time"
+
+	"github.com/sallyport/sallyport/internal/retryafter"
 )
 
 // A Transport is an http.RoundTripper for clients of services that limit: an answer
@@ -61,7 +62,7 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		if err != nil || try >= retries || !retriable(r, res) {
 			return res, err
 		}
-		wait, ok := retryAfter(res.Header)
+		wait, ok := retryafter.Parse(res.Header)
 		if !ok {
 			return res, nil
 		}
@@ -129,27 +130,6 @@ func retriable(r *http.Request, res *http.Response) bool {
 		}
 	}
 	return false
-}
-
-// retryAfter returns how long to wait.
-func retryAfter(h http.Header) (time.Duration, bool) {
-	values := h["Retry-After"]
-	if len(values) != 1 {
-		return 0, false
-	}
-	if n, err := strconv.ParseUint(values[0], 10, 31); err == nil {
-		return time.Duration(n) * time.Second, true //nolint:gosec // of 31 bits
-	}
-	at, err := http.ParseTime(values[0])
-	if err != nil {
-		return 0, false
-	}
-	// By the clock of the server, if it tells what that says.
-	now, err := http.ParseTime(h.Get("Date"))
-	if err != nil {
-		now = time.Now()
-	}
-	return max(0, at.Sub(now)), true
 }
 
 // hasTime reports whether ctx lasts longer than d.

@@ -1,0 +1,70 @@
+package errors
+
+import (
+	"context"
+	stderrors "errors"
+	"net/http"
+)
+
+// statusClientClosed is what several servers log for a request whose client has gone. No
+// client ever sees it.
+const statusClientClosed = 499
+
+// ofContext returns the Problem of an error that comes of a context which is done, or nil.
+// Whose context that is decides: a dependency that had its own deadline was too slow for
+// this service, which answers in its place.
+func ofContext(r *http.Request, err error) *Problem {
+	ended := r.Context().Err()
+	switch {
+	case stderrors.Is(err, context.Canceled) && stderrors.Is(ended, context.Canceled):
+		return New(statusClientClosed, "client_closed_request", "").WithCause(err)
+	case !stderrors.Is(err, context.DeadlineExceeded):
+		return nil
+	case stderrors.Is(ended, context.DeadlineExceeded):
+		return New(http.StatusServiceUnavailable, "timeout", "The request took too long, and was given up.").WithCause(err)
+	default:
+		return New(http.StatusGatewayTimeout, "dependency_timeout", "A service that this one depends on took too long.").WithCause(err)
+	}
+}
+
+// MapNotFound returns a Config.Map that answers errors which wrap one of the causes with
+// 404, such as sql.ErrNoRows. It is not the default: a row that is missing where there must
+// be one is a fault of the service, so name causes that mean the client's choice in all
+// handlers, or return [New] with 404 where they do. MapNotFound panics if there is no cause,
+// or a nil one.
+func MapNotFound(causes ...error) func(error) *Problem {
+	if len(causes) == 0 {
+		panic("httperr: MapNotFound: no cause")
+	}
+	for _, cause := range causes {
+		if cause == nil {
+			panic("httperr: MapNotFound: a cause is nil")
+		}
+	}
+	return func(err error) *Problem {
+		for _, cause := range causes {
+			if stderrors.Is(err, cause) {
+				return New(http.StatusNotFound, "not_found", "There is nothing here by that name.").WithCause(err)
+			}
+		}
+		return nil
+	}
+}
+
+// MapFirst returns a Config.Map that asks each map in turn, until one knows the error. It
+// panics if one of them is nil.
+func MapFirst(maps ...func(error) *Problem) func(error) *Problem {
+	for _, m := range maps {
+		if m == nil {
+			panic("httperr: MapFirst: a map is nil")
+		}
+	}
+	return func(err error) *Problem {
+		for _, m := range maps {
+			if p := m(err); p != nil {
+				return p
+			}
+		}
+		return nil
+	}
+}
