@@ -108,12 +108,8 @@ func (d *decoder) body(c *strictjson.Cursor, n *node, v reflect.Value) {
 
 // acceptable refuses by the header alone what need not be read.
 func (p *plan) acceptable(w http.ResponseWriter, r *http.Request, lim *limits) error {
-	for _, line := range r.Header["Content-Encoding"] {
-		for coding := range strings.SplitSeq(line, ",") {
-			if coding = strings.TrimSpace(coding); coding != "" && !strings.EqualFold(coding, "identity") {
-				return encoded()
-			}
-		}
+	if name, ok := coding(r); !ok || name != "" && !lim.gzip {
+		return encoded(lim.gzip)
 	}
 	types := r.Header["Content-Type"]
 	if len(types) == 0 && empty(r) {
@@ -177,14 +173,18 @@ func (d *decoder) read(w http.ResponseWriter, r *http.Request) error {
 	// The declared length is a claim: memory follows what really came, four
 	// times as much each time, and the reader, not the claim, is the bound.
 	most := min(d.lim.bytes, math.MaxInt64-1) + 1
-	if r.ContentLength >= 0 {
+	from := io.Reader(bodylimit.Limit(w, r, d.lim.bytes))
+	if name, _ := coding(r); name != "" {
+		u := newUnzipper(from, d.lim.bytes)
+		defer u.release()
+		from = u
+	} else if r.ContentLength >= 0 {
 		most = r.ContentLength + 1 // one more than is needed, to see the end
 	}
 	if size := min(most, firstBuffer); int64(cap(d.buf)) < size {
 		d.buf = make([]byte, 0, size)
 	}
 	b := d.buf[:0]
-	from := bodylimit.Limit(w, r, d.lim.bytes)
 	for {
 		if len(b) == cap(b) {
 			next := make([]byte, len(b), max(min(4*int64(cap(b)), most), int64(cap(b))+firstBuffer))
@@ -198,16 +198,17 @@ func (d *decoder) read(w http.ResponseWriter, r *http.Request) error {
 			return nil
 		}
 		if err != nil {
-			return readError(err)
+			return readError(w, r, err)
 		}
 	}
 }
 
 // readError tells a body that is too large, by our limit or that of a door
 // above, from one that ended early.
-func readError(err error) *httperr.Problem {
+func readError(w http.ResponseWriter, r *http.Request, err error) *httperr.Problem {
 	var e *http.MaxBytesError
 	if errors.As(err, &e) {
+		bodylimit.Abandon(w, r) // a compressed one may have more
 		return tooLarge(e.Limit)
 	}
 	return unreadable(err)

@@ -38,9 +38,13 @@ func unsupported(want string) *httperr.Problem {
 
 // encoded is the answer to a compressed body. The Accept-Encoding field tells
 // that from a wrong type (RFC 9110, section 12.5.3).
-func encoded() *httperr.Problem {
-	p := refuse(http.StatusUnsupportedMediaType, "unsupported_media_type", "The body must be sent without a Content-Encoding.", "Content-Encoding")
-	p.Header = http.Header{"Accept-Encoding": {"identity"}}
+func encoded(gzip bool) *httperr.Problem {
+	detail, accept := "The body must be sent without a Content-Encoding.", "identity"
+	if gzip {
+		detail, accept = "The body must be sent without a Content-Encoding, or with gzip.", "gzip, identity"
+	}
+	p := refuse(http.StatusUnsupportedMediaType, "unsupported_media_type", detail, "Content-Encoding")
+	p.Header = http.Header{"Accept-Encoding": {accept}}
 	return p
 }
 

@@ -34,7 +34,8 @@
 // with its own UnmarshalJSON; write "dive,required" where a list of pointers must
 // not hold one), numbers out of range, fractions for integers,
 // arrays of another length than a Go array, and bodies that are too deep or
-// have too many values are refused. A []byte is a base64 string.
+// have too many values are refused. A []byte is a base64 string. A body with a
+// Content-Encoding is refused, but for gzip if Config.AllowGzip says so.
 //
 // Types with their own UnmarshalJSON or UnmarshalText are handed their part of
 // the body, which is strict JSON by then; what they take inside is up to them.
@@ -101,6 +102,11 @@ type Config struct {
 	// many take less than 10 MiB. Where an element is a large struct, MaxItems of
 	// them take MaxItems times its size.
 	MaxValues int
+	// AllowGzip takes bodies of the content coding gzip as well. MaxBytes bounds both what
+	// is sent and what comes of it, so that a small body that would become a large one is
+	// refused as soon as it is too large. It must be one gzip member, with nothing after it.
+	// Without AllowGzip every coding is answered with 415.
+	AllowGzip bool
 	// AllowUnknown skips JSON members that the type doesn't have instead of
 	// refusing them. Those that differ from a known name only in case, and all
 	// unknown fields of forms, are still refused.
@@ -260,6 +266,7 @@ type limits struct {
 	bytes              int64
 	depth, items       int
 	values             int
+	gzip               bool
 	allowUnknown       bool
 	refuseUnknownQuery bool
 }
@@ -275,7 +282,7 @@ func (c Config) limits() (limits, error) {
 	}
 	return limits{
 		bytes: or(c.MaxBytes, defaultMaxBytes), depth: or(c.MaxDepth, 32), items: or(c.MaxItems, 10_000),
-		values: or(c.MaxValues, 50_000), allowUnknown: c.AllowUnknown, refuseUnknownQuery: c.RefuseUnknownQuery,
+		values: or(c.MaxValues, 50_000), gzip: c.AllowGzip, allowUnknown: c.AllowUnknown, refuseUnknownQuery: c.RefuseUnknownQuery,
 	}, nil
 }
 
