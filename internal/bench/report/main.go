@@ -1,8 +1,9 @@
-// Report measures how bearer tokens are verified and how limits are kept, by Sallyport and
-// by its peers, and writes the tables into README.md, between the lines <!-- jwt --> and
-// <!-- /jwt -->, and <!-- limits --> and <!-- /limits -->, and a plot into limits.svg.
+// Report measures how bearer tokens are verified, how bodies are checked and header fields
+// set, and how limits are kept, by Sallyport and by its peers, and writes the tables into
+// README.md, between the lines <!-- jwt --> and <!-- /jwt -->, and those of doors and limits,
+// and a plot into limits.svg.
 //
-//	go run ./report [-only jwt|limits] [-rounds 6] [-time 0.3s] [-file README.md]
+//	go run ./report [-only jwt|doors|limits] [-rounds 6] [-time 0.3s] [-file README.md]
 //
 // It runs all contenders once in each round, one after the other, so that a slow moment
 // of the machine meets them all; ratios are taken within a round, and their medians are
@@ -21,7 +22,7 @@ import (
 )
 
 func main() {
-	only := flag.String("only", "", "jwt or limits; both if empty")
+	only := flag.String("only", "", "jwt, doors or limits; all if empty")
 	rounds := flag.Int("rounds", 6, "how many rounds")
 	length := flag.String("time", "0.3s", "how long to run each benchmark in a round")
 	file := flag.String("file", "README.md", "the file to write the tables into")
@@ -35,8 +36,8 @@ func report(only string, rounds int, length, file string) error {
 	if rounds < 1 {
 		return fmt.Errorf("-rounds is %d", rounds)
 	}
-	if only != "" && only != "jwt" && only != "limits" {
-		return fmt.Errorf("-only is %q, neither jwt nor limits", only)
+	if only != "" && only != "jwt" && only != "doors" && only != "limits" {
+		return fmt.Errorf("-only is %q, none of jwt, doors and limits", only)
 	}
 	dir, err := os.MkdirTemp("", "report")
 	if err != nil {
@@ -47,20 +48,29 @@ func report(only string, rounds int, length, file string) error {
 	if out, err := exec.Command("go", "test", "-c", "-o", b.binary, ".").CombinedOutput(); err != nil { //nolint:gosec // fixed arguments
 		return fmt.Errorf("building the benchmarks: %w: %s", err, out)
 	}
-	if only != "limits" {
-		all, err := b.run("JWT|Garbage", rounds, length)
+	for _, section := range []struct {
+		mark, benchmarks string
+		tables           func(samples, int) (string, error)
+	}{
+		{"jwt", "JWT|Garbage", samples.tables},
+		{"doors", "Validate|Headers", samples.doors},
+	} {
+		if only != "" && only != section.mark {
+			continue
+		}
+		all, err := b.run(section.benchmarks, rounds, length)
 		if err != nil {
 			return err
 		}
-		tables, err := all.tables(rounds)
+		tables, err := section.tables(all, rounds)
 		if err != nil {
 			return err
 		}
-		if err := write(file, "jwt", tables); err != nil {
+		if err := write(file, section.mark, tables); err != nil {
 			return err
 		}
 	}
-	if only == "jwt" {
+	if only != "" && only != "limits" {
 		return nil
 	}
 	m, err := b.limits(rounds, length)

@@ -222,3 +222,41 @@ func TestPlot(t *testing.T) {
 		}
 	}
 }
+
+// The tables of doors have a ratio within each round, and say which target is missed.
+func TestDoors(t *testing.T) {
+	all := make(samples)
+	for round, factor := range []float64{1, 10, 1} {
+		var b strings.Builder
+		for i, name := range decoders {
+			for _, body := range bodies {
+				fmt.Fprintf(&b, "BenchmarkValidate/%s/%s-2 \t 100\t %.1f ns/op\t 64 B/op\t 12 allocs/op\n", name, strings.ReplaceAll(body, " ", "_"), factor*(1000+float64(i)*100))
+			}
+		}
+		fmt.Fprintf(&b, "BenchmarkHeaders/sallyport-2 \t 100\t %.1f ns/op\t 0 B/op\t 0 allocs/op\n", 100*factor)
+		fmt.Fprintf(&b, "BenchmarkHeaders/unrolled/secure-2 \t 100\t %.1f ns/op\t 64 B/op\t 19 allocs/op\n", 1000*factor)
+		if err := all.add([]byte(b.String()), round+1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := all.doors(3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"| sallyport | 1000 ns | 12 | 1000 ns | 12 |\n",
+		"| unrolled/secure | 1000 ns | 19 |\n",
+		"| 3 fields, to gin | ≤ 0.90 × | 0.91 ×, **missed** |\n",
+		"| 20 fields, to echo | ≤ 0.90 × | 0.83 × |\n",
+		"| header fields | ≤ 150 ns | 100 ns (100 ns to 1000 ns) |\n",
+		"| header fields, allocations | ≤ 0 | 0 |",
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("there is no %q in\n%s", want, got)
+		}
+	}
+	delete(all, "Headers/sallyport")
+	if _, err := all.doors(3); err == nil {
+		t.Error("without a benchmark: got no error")
+	}
+}
