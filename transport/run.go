@@ -71,9 +71,10 @@ func Serve(ctx context.Context, srv *http.Server, ln net.Listener) error {
 		}
 		servers = append(servers, s.redirect)
 		s.logger().Info("transport: redirecting HTTP to HTTPS", "addr", second.Addr().String())
-		go func() { ended <- s.redirect.Serve(second) }()
+		go func() { ended <- s.redirect.Serve(s.bound(second)) }()
 	}
-	serve := func() { ended <- srv.Serve(ln) }
+	bounded := s.bound(ln)
+	serve := func() { ended <- srv.Serve(bounded) }
 	switch addr := ln.Addr().String(); {
 	case s.loopback:
 		s.logger().Info("transport: serving plain HTTP to this machine", "addr", addr)
@@ -81,7 +82,7 @@ func Serve(ctx context.Context, srv *http.Server, ln net.Listener) error {
 		s.logger().Warn("transport: serving plain HTTP, as AllowInsecureHTTP says", "addr", addr)
 	default:
 		s.logger().Info("transport: serving HTTPS", "addr", addr)
-		serve = func() { ended <- srv.ServeTLS(ln, "", "") }
+		serve = func() { ended <- srv.ServeTLS(bounded, "", "") }
 	}
 	go serve()
 
@@ -101,12 +102,20 @@ func Serve(ctx context.Context, srv *http.Server, ln net.Listener) error {
 			failed = later
 		}
 	}
-	// Serve closes ln only if it came so far as to use it.
-	_ = ln.Close()
+	// Serve closes its listener only if it came so far as to use it.
+	_ = bounded.Close()
 	if failed != nil {
 		return fmt.Errorf("transport: %w", failed)
 	}
 	return err
+}
+
+// bound returns ln with the bound on its connections, if there is one.
+func (s *settings) bound(ln net.Listener) net.Listener {
+	if s.connections == 0 {
+		return ln
+	}
+	return newBoundedListener(ln, s.connections)
 }
 
 // onLoopback reports whether only this machine can connect to addr.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log"
@@ -32,6 +33,16 @@ type ServerConfig struct {
 	GetCertificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)
 	// Autocert gets certificates from an ACME authority.
 	Autocert *Autocert
+	// TLS13Only refuses clients that know no more than TLS 1.2.
+	TLS13Only bool
+	// ClientCAs are the authorities whose certificates clients may show (mutual TLS): that
+	// of mtls.Authorities.Pool. A handshake with another one fails. Nil asks clients for none. An
+	// empty pool is an error, and never the system's: a file that could not be read must not
+	// let everyone in.
+	ClientCAs *x509.CertPool
+	// RequireClientCert fails the handshakes of clients without a certificate. Otherwise
+	// they come without one, for auth.Require to decide. It needs ClientCAs.
+	RequireClientCert bool
 	// LoopbackHTTP serves plain HTTP to this machine alone: [Serve] refuses a
 	// listener whose address is not a loopback one. It is for development, and for
 	// a server that only a proxy on the same host is to reach.
@@ -63,6 +74,11 @@ type ServerConfig struct {
 	// 32 KiB. net/http adds 4,096 of its own. More is answered with 431.
 	MaxHeaderBytes int
 
+	// MaxConnections is how many connections the server has at a time, idle ones among
+	// them. More wait in the system's queue until one ends. The default is no bound but the
+	// system's on open files. The listener of RedirectAddr has as many of its own.
+	MaxConnections int
+
 	// RedirectAddr is the address, such as ":80", of a second, plain HTTP listener.
 	// It answers every request as [RedirectHTTPS] does for RedirectHost, and serves
 	// Autocert's HTTP-01 challenges. Empty: no such listener.
@@ -90,7 +106,7 @@ type ServerConfig struct {
 //
 // NewServer returns an error that names the field if h is nil, if there is more
 // than one ServerConfig, or if the config can't work: no source of certificates, more
-// than one, unreadable files, negative values.
+// than one, unreadable files, negative values, an empty pool of authorities.
 func NewServer(addr string, h http.Handler, cfg ...ServerConfig) (*http.Server, error) {
 	if h == nil {
 		return nil, errors.New("transport: NewServer: the handler is nil (net/http would serve DefaultServeMux)")
@@ -123,9 +139,12 @@ func NewServer(addr string, h http.Handler, cfg ...ServerConfig) (*http.Server, 
 	srv.DisableGeneralOptionsHandler = true
 	if !c.plain() {
 		srv.TLSConfig = certs.tls
+		if err := c.clients(srv.TLSConfig); err != nil {
+			return nil, err
+		}
 		srv.Protocols.SetHTTP2(true)
 	}
-	s := &settings{insecure: c.plain(), loopback: c.LoopbackHTTP, drain: c.ShutdownTimeout, redirect: redirect, logger: c.logger}
+	s := &settings{insecure: c.plain(), loopback: c.LoopbackHTTP, connections: c.MaxConnections, drain: c.ShutdownTimeout, redirect: redirect, logger: c.logger}
 	srv.ConnContext = s.connContext
 	return srv, nil
 }
@@ -153,8 +172,33 @@ func (c *ServerConfig) setDefaults() error {
 	switch {
 	case c.MaxHeaderBytes < 0:
 		return fmt.Errorf("transport: ServerConfig.MaxHeaderBytes: %d is negative", c.MaxHeaderBytes)
+	case c.MaxConnections < 0:
+		return fmt.Errorf("transport: ServerConfig.MaxConnections: %d is negative", c.MaxConnections)
+	case c.plain() && (c.TLS13Only || c.ClientCAs != nil || c.RequireClientCert):
+		return errors.New("transport: ServerConfig: TLS13Only, ClientCAs and RequireClientCert need TLS, which LoopbackHTTP and AllowInsecureHTTP do without")
 	case c.MaxHeaderBytes == 0:
 		c.MaxHeaderBytes = 32 << 10
+	}
+	return nil
+}
+
+// clients sets what is asked of clients in a handshake.
+func (c *ServerConfig) clients(config *tls.Config) error {
+	switch {
+	case c.ClientCAs != nil && c.ClientCAs.Equal(x509.NewCertPool()):
+		return errors.New("transport: ServerConfig.ClientCAs: the pool is empty")
+	case c.ClientCAs == nil && c.RequireClientCert:
+		return errors.New("transport: ServerConfig.RequireClientCert: needs ClientCAs")
+	}
+	if c.TLS13Only {
+		config.MinVersion = tls.VersionTLS13
+	}
+	if c.ClientCAs == nil {
+		return nil
+	}
+	config.ClientCAs, config.ClientAuth = c.ClientCAs.Clone(), tls.VerifyClientCertIfGiven
+	if c.RequireClientCert {
+		config.ClientAuth = tls.RequireAndVerifyClientCert
 	}
 	return nil
 }
@@ -220,9 +264,11 @@ func (c *ServerConfig) logger() *slog.Logger {
 type settings struct {
 	insecure bool // plain HTTP
 	loopback bool // but only on a loopback address
-	drain    time.Duration
-	redirect *http.Server
-	logger   func() *slog.Logger
+
+	connections int // at a time; 0 is no bound
+	drain       time.Duration
+	redirect    *http.Server
+	logger      func() *slog.Logger
 }
 
 // A question is a connection that asks a server's ConnContext for its settings.
