@@ -12,7 +12,7 @@ FUZZTIME ?= 10s
 ROUNDS   ?= 6
 SAMPLES  ?= 2000
 
-.PHONY: help test vet lint tools tidy fuzz bench timing cover vuln run
+.PHONY: help test vet lint tools tidy fuzz bench timing audit cover vuln run
 
 help: ## Show this help.
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -51,8 +51,11 @@ bench: ## Run the benchmarks ROUNDS (6) times; what it takes over loopback and b
 timing: ## Measure logins under load, and whether their time tells why one was refused (10 minutes, on a quiet machine).
 	@$(GO) run ./internal/timing -samples $(SAMPLES)
 
+audit: ## Run scanners (nmap, sslscan, testssl, wapiti, slowhttptest) against the quickstart; the report is scan.txt.
+	@$(GO) run ./internal/scan
+
 cover: ## Measure the statement coverage of the main module.
-	@$(GO) test -coverprofile=cover.out -coverpkg=$$($(GO) list ./... | grep -v -e /examples/ -e storetest -e /internal/vectors -e /internal/conformance -e /internal/eventlog -e /internal/timing | paste -sd, -) ./... > /dev/null
+	@$(GO) test -coverprofile=cover.out -coverpkg=$$($(GO) list ./... | grep -v -e /examples/ -e storetest -e /internal/vectors -e /internal/conformance -e /internal/eventlog -e /internal/timing -e /internal/scan | paste -sd, -) ./... > /dev/null
 	@$(GO) tool cover -func=cover.out | tail -1
 
 vuln: ## Look the dependencies up in the Go vulnerability database.
