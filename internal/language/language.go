@@ -41,20 +41,19 @@ func Choose(accept []string, offered ...string) string {
 	}
 	wanted := ranges[:n]
 	for {
-		best := -1
-		for i, s := range wanted {
-			if s.weight > 0 && (best < 0 || s.weight > wanted[best].weight) {
-				best = i
+		var best *span
+		for i := range wanted {
+			if s := &wanted[i]; s.weight > 0 && (best == nil || s.weight > best.weight) {
+				best = s
 			}
 		}
-		if best < 0 {
+		if best == nil {
 			return ""
 		}
-		if tag := lookup(wanted[best].tag, wanted, offered); tag != "" {
+		if tag := lookup(best.tag, wanted, offered); tag != "" {
 			return tag
 		}
-		wanted[best].weight = 0
-		wanted[best].done = true
+		best.weight, best.done = 0, true
 	}
 }
 
