@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"errors"
 	"io"
+	"math"
 	"net/http"
 	"strings"
 	"sync"
@@ -31,7 +32,7 @@ var errTrailing = errors.New("validate: something follows the gzip member")
 func newUnzipper(body io.Reader, limit int64) *unzipper {
 	u := unzippers.Get().(*unzipper)
 	u.from.Reset(body)
-	u.limit, u.left = limit, limit
+	u.limit, u.left = limit, min(limit, math.MaxInt64-1) // Read asks for one more
 	u.err = u.gzip.Reset(u.from)
 	if u.err == nil {
 		u.gzip.Multistream(false)
@@ -44,6 +45,7 @@ func newUnzipper(body io.Reader, limit int64) *unzipper {
 
 func (u *unzipper) release() {
 	u.from.Reset(nil)
+	u.gzip.Header = gzip.Header{}
 	unzippers.Put(u)
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"io"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"runtime"
@@ -72,8 +73,14 @@ func TestAllowGzip(t *testing.T) {
 			}
 		})
 	}
+	// A bound that is none is no fault either.
+	r := post(good)
+	r.Header.Set("Content-Encoding", "gzip")
+	if got, err := validate.Decode[one](nop{}, r, validate.Config{AllowGzip: true, MaxBytes: math.MaxInt64}); err != nil || got.A != 1 {
+		t.Errorf("without a bound: got %+v, %v, want 1", got, err)
+	}
 	// Forms too.
-	r := postForm(zip(t, "a=7"))
+	r = postForm(zip(t, "a=7"))
 	r.Header.Set("Content-Encoding", "gzip")
 	if got, err := validate.Decode[oneForm](nop{}, r, validate.Config{AllowGzip: true}); err != nil || got.A != 7 {
 		t.Errorf("got %+v, %v, want 7", got, err)
