@@ -129,6 +129,10 @@ func TestCVE_2026_27586_NoAuthorities(t *testing.T) {
 	}
 	pool := x509.NewCertPool()
 	pool.AddCert(cert.Leaf)
+	_, err := transport.NewServer("", ok, transport.ServerConfig{
+		Autocert: &transport.Autocert{Hosts: []string{"api.example.com"}, CacheDir: t.TempDir(), AcceptTOS: true}, ClientCAs: pool, RequireClientCert: true,
+	})
+	wantErr(t, err, "RequireClientCert: with Autocert")
 	for _, cfg := range []transport.ServerConfig{{ClientCAs: pool}, {RequireClientCert: true}, {TLS13Only: true}} {
 		cfg.AllowInsecureHTTP = true
 		_, err := transport.NewServer("", ok, cfg)

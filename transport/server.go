@@ -41,7 +41,8 @@ type ServerConfig struct {
 	// let everyone in.
 	ClientCAs *x509.CertPool
 	// RequireClientCert fails the handshakes of clients without a certificate. Otherwise
-	// they come without one, for auth.Require to decide. It needs ClientCAs.
+	// they come without one, for auth.Require to decide. It needs ClientCAs, and does not
+	// go with Autocert, whose authority checks a host by a handshake without one.
 	RequireClientCert bool
 	// LoopbackHTTP serves plain HTTP to this machine alone: [Serve] refuses a
 	// listener whose address is not a loopback one. It is for development, and for
@@ -189,6 +190,8 @@ func (c *ServerConfig) clients(config *tls.Config) error {
 		return errors.New("transport: ServerConfig.ClientCAs: the pool is empty")
 	case c.ClientCAs == nil && c.RequireClientCert:
 		return errors.New("transport: ServerConfig.RequireClientCert: needs ClientCAs")
+	case c.Autocert != nil && c.RequireClientCert:
+		return errors.New("transport: ServerConfig.RequireClientCert: with Autocert the authority could not check the host; leave it to auth.Require who needs a certificate")
 	}
 	if c.TLS13Only {
 		config.MinVersion = tls.VersionTLS13
