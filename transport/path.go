@@ -1,9 +1,11 @@
 package transport
 
 import (
+	"bytes"
 	"log/slog"
 	"net/http"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/sallyport/sallyport/audit"
@@ -42,8 +44,8 @@ type PathRules struct {
 //   - '#', which no client sends
 //   - a target that is no path: CONNECT, and *
 //
-// A slash at the end is not empty. Upper and lower case are not the same to a ServeMux, and
-// this is no door for systems to which they are.
+// A slash at the end is not empty. Upper and lower case are not the same to a ServeMux, nor
+// are a letter and its full-width form, and this is no door for systems to which they are.
 //
 // It looks at the request's target as the client sent it, and at the path as the doors
 // above have left it. Doors that guard a part of a service belong on the patterns of the
@@ -121,6 +123,9 @@ func (p PathRules) refuse(path string) (why string) {
 	}
 	if !utf8.Valid(decoded) {
 		return "what is no UTF-8"
+	}
+	if bytes.ContainsFunc(decoded, unicode.IsControl) { // those beyond ASCII, such as U+0085, a line break
+		return "a control character"
 	}
 	return refuseSegments(string(decoded[1:]))
 }

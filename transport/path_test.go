@@ -49,6 +49,7 @@ var hostilePaths = map[string]string{
 	"a carriage return":                   "/admin%0d%0ax",
 	"DEL":                                 "/admin%7f",
 	"a tab":                               "/admin%09",
+	"a line break of Unicode":             "/admin%c2%85",
 	"encoded twice":                       "/pub/%252e%252e/admin",
 	"encoded twice, the slash":            "/pub%252fadmin",
 	"encoded twice, digits too":           "/pub%25%32%66admin",
