@@ -17,7 +17,8 @@
 //	h := httperr.Recover()(httperr.Mux(mux))
 //
 // A [Problem] is safe to show. Every other error is a bare 500 with an error id
-// that stands in the log together with the cause and the stack.
+// that stands in the log together with the cause and the stack, but for a few that
+// [Write] and Config.Map know.
 //
 // # Answers
 //

@@ -62,6 +62,7 @@ func NewRegistry(base string, types ...ProblemType) (*Registry, error) {
 	}
 	r := &Registry{base: base, types: slices.Clone(types), pages: make(map[string]documents)}
 	slices.SortFunc(r.types, func(a, b ProblemType) int { return cmp.Compare(a.Code, b.Code) })
+	all := make([]described, len(r.types))
 	for i, t := range r.types {
 		switch {
 		case !isSlug(t.Code):
@@ -73,11 +74,12 @@ func NewRegistry(base string, types ...ProblemType) (*Registry, error) {
 		case t.Status < 400 || t.Status > 599:
 			return nil, fmt.Errorf("httperr: NewRegistry: %q has the Status %d, want 400 to 599", t.Code, t.Status)
 		}
-		if r.pages[t.Code], err = document(r.describe(t), []ProblemType{t}, r); err != nil {
+		all[i] = described{base + t.Code, t}
+		if r.pages[t.Code], err = document(t.Title, all[i], all[i].page()); err != nil {
 			return nil, err
 		}
 	}
-	if r.pages[""], err = document(r.list(), r.types, r); err != nil {
+	if r.pages[""], err = document("Problem types", all, r.list()); err != nil {
 		return nil, err
 	}
 	return r, nil
@@ -145,24 +147,15 @@ func (r *Registry) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	}
 }
 
-// document returns the documents of types whose page for people has this body.
-func document(page string, types []ProblemType, r *Registry) (d documents, err error) {
-	title := "Problem types"
-	type described struct {
-		Type string `json:"type"`
-		ProblemType
-	}
-	all := make([]described, len(types))
-	for i, t := range types {
-		all[i] = described{r.base + t.Code, t}
-	}
-	if page == r.list() {
-		d.json, err = json.Marshal(all)
-	} else {
-		title = types[0].Title
-		d.json, err = json.Marshal(all[0])
-	}
-	if err != nil {
+// A described type is one with its URI.
+type described struct {
+	Type string `json:"type"`
+	ProblemType
+}
+
+// document returns the documents of a title, what is described, and the body of its page.
+func document(title string, what any, page string) (d documents, err error) {
+	if d.json, err = json.Marshal(what); err != nil {
 		return d, fmt.Errorf("httperr: NewRegistry: %w", err)
 	}
 	d.html = []byte("<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>" + html.EscapeString(title) + "</title></head><body>\n" + page + "</body></html>\n")
@@ -175,14 +168,16 @@ func entityTag(b []byte) string {
 	return fmt.Sprintf(`"%x"`, sum[:8])
 }
 
-func (r *Registry) describe(t ProblemType) string {
-	s := "<h1>" + html.EscapeString(t.Title) + "</h1>\n<p><code>" + html.EscapeString(r.base+t.Code) + "</code>, status " + strconv.Itoa(t.Status) + "</p>\n"
+// page returns the body of the page about a type.
+func (t described) page() string {
+	s := "<h1>" + html.EscapeString(t.Title) + "</h1>\n<p><code>" + html.EscapeString(t.Type) + "</code>, status " + strconv.Itoa(t.Status) + "</p>\n"
 	if t.Description != "" {
 		s += "<p>" + html.EscapeString(t.Description) + "</p>\n"
 	}
 	return s
 }
 
+// list returns the body of the page about all types.
 func (r *Registry) list() string {
 	var b strings.Builder
 	b.WriteString("<h1>Problem types</h1>\n<ul>\n")

@@ -146,7 +146,7 @@ func TestAPI9_EveryCodeIsListed(t *testing.T) {
 			return err
 		case d.IsDir() && (strings.HasPrefix(d.Name(), ".") && path != "." || d.Name() == "examples" || d.Name() == "oauth"):
 			return fs.SkipDir
-		case !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") || path == "errors/types.go":
+		case !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") || path == "errors/catalogue.go":
 			return nil
 		}
 		b, err := fs.ReadFile(root, path)
