@@ -41,7 +41,8 @@ func PerHour(n int) Limit { return Limit{Events: n, Per: time.Hour} }
 func PerDay(n int) Limit { return Limit{Events: n, Per: 24 * time.Hour} }
 
 // MinimumInterval allows one event, and the next one d later at the earliest: for what no
-// human does faster, such as a purchase or a message.
+// human does faster, such as a purchase or a message. A d that is not positive is an error
+// of New.
 func MinimumInterval(d time.Duration) Limit { return Limit{Events: 1, Per: d, Burst: 1} }
 
 // WithBurst returns l with another number of events that are allowed at once.

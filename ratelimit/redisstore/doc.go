@@ -20,7 +20,9 @@
 // Quotas by the day or month of a calendar and sliding windows are counted in the same
 // decision. When a day begins in a time zone is what the zone says on the machine that asks,
 // and which day it is what the clock of Redis says: all machines need the same zone data.
-// Sliding windows begin at multiples of Per since 1970.
+// Sliding windows begin at multiples of Per since 1970. Where the clocks differ, the first
+// decision of a bucket with a calendar takes another round trip, and so may those around the
+// beginning of a window.
 //
 // A decision takes one round trip. Those of one bucket that come while others are on
 // their way go together, up to 128 in one run of the script, so many callers need few

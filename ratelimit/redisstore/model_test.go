@@ -141,19 +141,7 @@ func TestResultsEqualModelAndMemory(t *testing.T) {
 				rnd := rand.New(rand.NewPCG(uint64(len(limits)), uint64(limits[0].Per)))
 				seq, want := sequence(t, rnd, limits, start, keys, steps)
 
-				s := newStore(t, redisstore.Config{Client: client, Prefix: prefix(), MaxDenials: -1})
-				redisstore.SetClock(s)
-				b := open(t, s, "b", limits...)
-				clock := &fakeClock{t: t, client: client}
-				clock.set(start)
-				for i, st := range seq {
-					if st.after > 0 {
-						clock.set(clock.now + st.after.Microseconds())
-					}
-					if got := take(t, b, st.key, st.n); got != want[i] {
-						t.Fatalf("step %d, %+v:\n got %+v,\nwant %+v", i, st, got, want[i])
-					}
-				}
+				redisEquals(t, client, limits, start, seq, want)
 				memoryEquals(t, limits, seq, want)
 			})
 		}
@@ -219,6 +207,24 @@ func sequence(t *testing.T, rnd *rand.Rand, limits []ratelimit.Limit, start int6
 		t.Errorf("%d were allowed and %d refused, so the test shows little", seen[0], seen[1])
 	}
 	return seq, want
+}
+
+// redisEquals checks that Redis, whose clock is at start first, returns the same.
+func redisEquals(t *testing.T, client *redis.Client, limits []ratelimit.Limit, start int64, seq []step, want []ratelimit.Result) {
+	t.Helper()
+	s := newStore(t, redisstore.Config{Client: client, Prefix: prefix(), MaxDenials: -1})
+	redisstore.SetClock(s)
+	b := open(t, s, "b", limits...)
+	clock := &fakeClock{t: t, client: client}
+	clock.set(start)
+	for i, st := range seq {
+		if st.after > 0 {
+			clock.set(clock.now + st.after.Microseconds())
+		}
+		if got := take(t, b, st.key, st.n); got != want[i] {
+			t.Fatalf("step %d, %+v, at %s:\n got %+v,\nwant %+v", i, st, time.UnixMicro(clock.now).UTC(), got, want[i])
+		}
+	}
 }
 
 // memoryEquals checks that the memory store returns the same.

@@ -8,6 +8,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/sallyport/sallyport/internal/redistest"
 	"github.com/sallyport/sallyport/ratelimit"
 	"github.com/sallyport/sallyport/ratelimit/redisstore"
@@ -43,20 +45,7 @@ func TestWindowsEqualMemory(t *testing.T) {
 		t.Run(fmt.Sprint(limits), func(t *testing.T) {
 			rnd := rand.New(rand.NewPCG(uint64(len(limits)), uint64(limits[0].Events)))
 			start, seq, want := windowSequence(t, rnd, limits, 600)
-
-			s := newStore(t, redisstore.Config{Client: client, Prefix: prefix(), MaxDenials: -1})
-			redisstore.SetClock(s)
-			b := open(t, s, "b", limits...)
-			clock := &fakeClock{t: t, client: client}
-			clock.set(start)
-			for i, st := range seq {
-				if st.after > 0 {
-					clock.set(clock.now + st.after.Microseconds())
-				}
-				if got := take(t, b, st.key, st.n); got != want[i] {
-					t.Fatalf("step %d, %+v, at %s:\n got %+v,\nwant %+v", i, st, time.UnixMicro(clock.now).UTC(), got, want[i])
-				}
-			}
+			redisEquals(t, client, limits, start, seq, want)
 		})
 	}
 }
@@ -242,5 +231,44 @@ func TestWindowsDenialsEnd(t *testing.T) {
 	time.Sleep(res.RetryAfter)
 	if again := take(t, b, "k", 2); !again.Allowed {
 		t.Errorf("got %+v, want 2 allowed after %s", again, res.RetryAfter)
+	}
+}
+
+// A key with windows ends with the last of them that counts, and at once when all that was
+// counted is given back; on a cluster as on one server.
+func TestWindowsEnd(t *testing.T) {
+	day := ratelimit.PerCalendarDay(6, zone(t, "Asia/Kolkata"))
+	for name, client := range map[string]redis.UniversalClient{
+		"single": single(t, redistest.Start(t).Addr), "cluster": cluster(t, redistest.StartCluster(t)),
+	} {
+		store := newStore(t, redisstore.Config{Client: client})
+		for of, tt := range map[string]struct {
+			limit ratelimit.Limit
+			end   func(now time.Time) time.Time
+		}{
+			"day": {day, func(now time.Time) time.Time {
+				_, end := day.Window.Bounds(now)
+				return end
+			}},
+			"sliding": {ratelimit.PerHour(6).Sliding(), func(now time.Time) time.Time { return now.Truncate(time.Hour).Add(2 * time.Hour) }},
+		} {
+			b := open(t, store, of, tt.limit)
+			for i := range 20 {
+				key := strconv.Itoa(i)
+				before := time.Now()
+				take(t, b, key, 6)
+				stored := redisstore.KeyName(b, key)
+				ttl, err := client.PTTL(t.Context(), stored).Result()
+				after := time.Now()
+				// What is left when it was asked is between what was left before and after.
+				if least, most := tt.end(before).Sub(after)-time.Millisecond, tt.end(after).Sub(before)+3*time.Millisecond; err != nil || ttl < least || ttl > most {
+					t.Errorf("%s, %s: the key ends in %s, %v; want from %s to %s", name, of, ttl, err, least, most)
+				}
+				take(t, b, key, -6)
+				if n, err := client.Exists(t.Context(), stored).Result(); err != nil || n != 0 {
+					t.Errorf("%s, %s: the key is there when nothing counts any more: %d, %v", name, of, n, err)
+				}
+			}
+		}
 	}
 }
