@@ -261,24 +261,44 @@ func TestMaxConnections(t *testing.T) {
 	wantErr(t, err, "MaxConnections")
 }
 
-// A server that is full stops as any other, which start checks.
+// A server that is full stops as any other, which start checks: also when the place is taken
+// by a connection that a handler has made its own, which nobody but the handler closes.
 func TestMaxConnectionsStops(t *testing.T) {
-	srv, _ := newServer(t, ok, transport.ServerConfig{AllowInsecureHTTP: true, MaxConnections: 1})
-	r := start(t, srv)
-	first, err := net.Dial("tcp", r.addr)
-	if err != nil {
-		t.Fatal(err)
+	for name, h := range map[string]http.HandlerFunc{
+		"idle": ok,
+		"hijacked": func(w http.ResponseWriter, _ *http.Request) {
+			conn, _, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			t.Cleanup(func() { _ = conn.Close() })
+			_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\n\r\n")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			srv, _ := newServer(t, h, transport.ServerConfig{AllowInsecureHTTP: true, MaxConnections: 1})
+			r := start(t, srv)
+			first, err := net.Dial("tcp", r.addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = first.Close() }()
+			if _, err := io.WriteString(first, "GET / HTTP/1.1\r\nHost: a\r\n\r\n"); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := first.Read(make([]byte, 1)); err != nil { // it is served
+				t.Fatal(err)
+			}
+			second, err := net.Dial("tcp", r.addr) // waits
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = second.Close()
+			r.stop()
+			if err := <-r.done; err != nil {
+				t.Errorf("Serve: got %v, want nil", err)
+			}
+		})
 	}
-	defer func() { _ = first.Close() }()
-	if _, err := io.WriteString(first, "GET / HTTP/1.1\r\nHost: a\r\n\r\n"); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := first.Read(make([]byte, 1)); err != nil { // it is served, and idle now
-		t.Fatal(err)
-	}
-	second, err := net.Dial("tcp", r.addr) // waits
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = second.Close()
 }
