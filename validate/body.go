@@ -8,6 +8,7 @@ import (
 	"mime"
 	"net/http"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 
@@ -67,12 +68,12 @@ func (p *plan) decode(w http.ResponseWriter, r *http.Request, lim *limits, v ref
 	}
 	switch {
 	case p.json != nil:
-		if err := d.read(w, r); err != nil {
+		if err := d.read(w, r, true); err != nil {
 			return err
 		}
 		c, err := strictjson.Read(d.buf, strictjson.Limits{
 			Depth: lim.depth, Members: lim.items, Items: lim.items, Values: lim.values,
-			Bytes: len(d.buf) + 1, FoldNames: true,
+			Strings: lim.text, Bytes: len(d.buf) + 1, FoldNames: true,
 		})
 		if err != nil {
 			var e *strictjson.Error
@@ -85,7 +86,7 @@ func (p *plan) decode(w http.ResponseWriter, r *http.Request, lim *limits, v ref
 			return tooLarge(lim.bytes)
 		}
 	case p.form:
-		if err := d.read(w, r); err != nil {
+		if err := d.read(w, r, false); err != nil {
 			return err
 		}
 		d.form(p, v)
@@ -93,7 +94,7 @@ func (p *plan) decode(w http.ResponseWriter, r *http.Request, lim *limits, v ref
 	if len(d.fields) > 0 {
 		return invalid(d.fields)
 	}
-	return p.rules.check(r.Context(), v)
+	return p.rules.check(r.Context(), v, lim.errors)
 }
 
 // body decodes the whole body. Null is nothing but where anything is taken: a
@@ -165,13 +166,14 @@ func mediaType(types []string) (string, bool) {
 	return media, !ok || strings.EqualFold(charset, "utf-8")
 }
 
-// read reads the body into d.buf.
-func (d *decoder) read(w http.ResponseWriter, r *http.Request) error {
+// read reads the body into d.buf, JSON no further than its depth allows.
+func (d *decoder) read(w http.ResponseWriter, r *http.Request, json bool) error {
 	if r.Body == nil {
 		return nil
 	}
-	// The declared length is a claim: memory follows what really came, four
-	// times as much each time, and the reader, not the claim, is the bound.
+	// The declared length is a claim: memory follows what really came, as much again each
+	// time, and the reader, not the claim, is the bound. The parts are put together once
+	// the body is known not to be too large.
 	most := min(d.lim.bytes, math.MaxInt64-1) + 1
 	from := io.Reader(bodylimit.Limit(w, r, d.lim.bytes))
 	if name, _ := coding(r); name != "" {
@@ -184,23 +186,69 @@ func (d *decoder) read(w http.ResponseWriter, r *http.Request) error {
 	if size := min(most, firstBuffer); int64(cap(d.buf)) < size {
 		d.buf = make([]byte, 0, size)
 	}
+	var full [][]byte // the parts before b
+	open, total := nesting{most: d.lim.depth}, 0
 	b := d.buf[:0]
 	for {
-		if len(b) == cap(b) {
-			next := make([]byte, len(b), max(min(4*int64(cap(b)), most), int64(cap(b))+firstBuffer))
-			copy(next, b)
-			b = next
-		}
 		n, err := from.Read(b[len(b):cap(b)])
 		b = b[:len(b)+n]
-		d.buf = b
+		if full == nil {
+			d.buf = b // which release clears
+		}
+		switch {
+		case err == io.EOF && full == nil:
+			return nil
+		case err != nil && err != io.EOF:
+			return readError(w, r, err)
+		case err == nil && len(b) < cap(b):
+			continue
+		}
+		if json {
+			if at := open.exceeded(b); at >= 0 {
+				if err == nil { // there is more
+					bodylimit.Abandon(w, r)
+				}
+				return malformed(&strictjson.Error{Offset: total + at, Reason: strictjson.Depth})
+			}
+		}
+		full, total = append(full, b), total+len(b)
 		if err == io.EOF {
+			d.buf = slices.Concat(full...)
 			return nil
 		}
-		if err != nil {
-			return readError(w, r, err)
+		next := min(int64(total), most-int64(total))
+		if next <= 0 { // more has come than was declared
+			next = firstBuffer
+		}
+		b = make([]byte, 0, next)
+	}
+}
+
+// A nesting counts the brackets of JSON that comes in parts.
+type nesting struct {
+	depth, most     int
+	inside, escaped bool // of a string, by a backslash
+}
+
+// exceeded reads the next part and returns where it is too deep, or -1.
+func (n *nesting) exceeded(b []byte) int {
+	for i, c := range b {
+		switch {
+		case n.escaped:
+			n.escaped = false
+		case n.inside:
+			n.inside, n.escaped = c != '"', c == '\\'
+		case c == '"':
+			n.inside = true
+		case c == '{' || c == '[':
+			if n.depth++; n.depth > n.most {
+				return i
+			}
+		case c == '}' || c == ']':
+			n.depth--
 		}
 	}
+	return -1
 }
 
 // readError tells a body that is too large, by our limit or that of a door

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -262,10 +263,84 @@ func TestLimits(t *testing.T) {
 		{"50,001 values of more", "[" + strings.Repeat("["+strings.Repeat("0,", 4_997)+"0],", 9) + "[" + strings.Repeat("0,", 5_007) + "0]]", validate.Config{MaxValues: 50_001}, true},
 		{"3 members of 2", `{"a":1,"b":2,"c":3}`, validate.Config{MaxItems: 2}, false},
 		{"3 values of 2", `[1,2]`, validate.Config{MaxValues: 2}, false},
+		{"4 bytes of 4", `{"abcd":"efgh"}`, validate.Config{MaxString: 4}, true},
+		{"5 bytes of 4", `["a","abcde"]`, validate.Config{MaxString: 4}, false},
+		{"5 bytes of 4 as they are written", `["a\nbc"]`, validate.Config{MaxString: 4}, false},
+		{"a name of 5 bytes of 4", `{"abcde":0}`, validate.Config{MaxString: 4}, false},
+		{"escapes that look like depth", `["` + strings.Repeat(`[`, 16<<10) + `\"` + strings.Repeat(`{`, 50<<10) + `"]`, validate.Config{}, true},
+		{"brackets side by side", `[` + strings.Repeat(`[],{},`, 4_000) + `0]`, validate.Config{}, true},
 	} {
 		_, err := validate.Decode[any](nop{}, post(tt.text), tt.cfg)
 		if p := problem(t, err); (p == nil) != tt.ok || p != nil && p.Status != 400 {
 			t.Errorf("%s: got %v, want accepted %t", tt.name, err, tt.ok)
 		}
+	}
+	type texts struct {
+		One  string   `query:"one"`
+		More []string `form:"more"`
+	}
+	r := postForm("more=abcd&more=abcde")
+	r.URL.RawQuery = "one=abc%20e"
+	_, err := validate.Decode[texts](nop{}, r, validate.Config{MaxString: 4})
+	if p := problem(t, err); p == nil || len(p.Fields) != 2 || p.Fields[0].Code != "max_length" || p.Fields[1].Code != "max_length" {
+		t.Errorf("parameters of 5 bytes of 4: got %v", err)
+	}
+	r = postForm("more=abcd")
+	r.URL.RawQuery = "one=%22%22%22%22"
+	if _, err := validate.Decode[texts](nop{}, r, validate.Config{MaxString: 4}); err != nil {
+		t.Errorf("parameters of 4 bytes of 4: got %v", err)
+	}
+}
+
+func TestMaxErrors(t *testing.T) {
+	type item struct {
+		A int `json:"a" validate:"gt=0"`
+	}
+	for name, body := range map[string]string{"wrong types": `[` + strings.Repeat(`{"a":""},`, 200) + `{}]`, "broken rules": `[` + strings.Repeat(`{},`, 200) + `{}]`} {
+		for most, want := range map[int]int{0: 100, 1: 1, 150: 150, 1000: 201} {
+			_, err := validate.Decode[[]item](nop{}, post(body), validate.Config{MaxErrors: most})
+			if p := problem(t, err); p == nil || len(p.Fields) != want && (want < 200 || len(p.Fields) != 200) {
+				t.Errorf("%s, %d: got %v", name, most, err)
+			}
+		}
+	}
+}
+
+// A body that is refused for its size or depth costs less memory than it may have bytes,
+// and no more is read of it than need be.
+func TestASVS_4_3_1_RefusalsCost(t *testing.T) {
+	const bound = 1 << 20
+	for _, tt := range []struct {
+		name, body string
+		declared   bool
+		status     int
+		most       int // bytes to be read
+	}{
+		{"too large", `"` + strings.Repeat("a", 2*bound), false, 413, bound + 64<<10},
+		{"too large as declared", `"` + strings.Repeat("a", 2*bound), true, 413, 0},
+		{"too deep at once", strings.Repeat("[", bound-1), true, 400, 64 << 10},
+		{"too deep at once, nothing declared", strings.Repeat("[", bound-1), false, 400, 64 << 10},
+		{"too deep late", `["` + strings.Repeat("a", bound/2) + `",` + strings.Repeat("[", bound/3), false, 400, bound},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var before, after runtime.MemStats
+			for i := range 2 { // the first warms the pools
+				runtime.ReadMemStats(&before)
+				from := &counting{Reader: strings.NewReader(tt.body)}
+				r := httptest.NewRequest("POST", "/", from)
+				r.Header.Set("Content-Type", "application/json")
+				if tt.declared {
+					r.ContentLength = int64(len(tt.body))
+				}
+				_, err := validate.Decode[any](nop{}, r)
+				runtime.ReadMemStats(&after)
+				if p := problem(t, err); p == nil || p.Status != tt.status || from.n > tt.most {
+					t.Errorf("got %v after %d bytes, want %d after %d at most", err, from.n, tt.status, tt.most)
+				}
+				if n := after.TotalAlloc - before.TotalAlloc; i == 1 && n > bound {
+					t.Errorf("%d bytes were allocated, want %d at most", n, bound)
+				}
+			}
+		})
 	}
 }

@@ -20,6 +20,8 @@ type Rule struct {
 	// Rules are those of the validate tag, "gt=0", with the other fields they
 	// name as the client knows them.
 	Rules []string `json:"rules,omitempty"`
+	// Default is what holds where the input is left out, as the default tag says it, or nil.
+	Default *string `json:"default,omitempty"`
 }
 
 // Rules lists what is accepted, each input once, parameters first, in the order
@@ -37,7 +39,7 @@ func (v *Validator[T]) Rules() []Rule {
 			t = "array"
 		}
 		own, each := split(p.parent, p.rules)
-		l.rules = append(l.rules, Rule{Location: p.source, Path: p.pointer, Type: t, Rules: own})
+		l.rules = append(l.rules, Rule{Location: p.source, Path: p.pointer, Type: t, Rules: own, Default: p.preset.describe()})
 		if p.slice {
 			own, _ = split(p.parent, each)
 			l.rules = append(l.rules, Rule{Location: p.source, Path: p.pointer + "/*", Type: one, Rules: own})
@@ -47,7 +49,7 @@ func (v *Validator[T]) Rules() []Rule {
 		if n.kind == structNode {
 			l.members(n, "")
 		} else {
-			l.node(n, "", nil, "")
+			l.node(n, "", nil, "", nil)
 		}
 	}
 	return l.rules
@@ -58,15 +60,15 @@ type lister struct {
 	open  map[reflect.Type]bool
 }
 
-func (l *lister) node(n *node, path string, parent reflect.Type, rules string) {
+func (l *lister) node(n *node, path string, parent reflect.Type, rules string, p *preset) {
 	for n.kind == pointerNode {
 		n = n.elem
 	}
 	own, each := split(parent, rules)
-	l.rules = append(l.rules, Rule{Location: body, Path: path, Type: typeOf(n), Rules: own})
+	l.rules = append(l.rules, Rule{Location: body, Path: path, Type: typeOf(n), Rules: own, Default: p.describe()})
 	switch n.kind {
 	case sliceNode, arrayNode, mapNode:
-		l.node(n.elem, path+"/*", parent, each)
+		l.node(n.elem, path+"/*", parent, each, nil)
 	case structNode:
 		l.members(n, path)
 	}
@@ -78,7 +80,7 @@ func (l *lister) members(n *node, path string) {
 	}
 	l.open[n.typ] = true
 	for _, m := range n.object.fields {
-		l.node(m.node, path+m.pointer, m.parent, m.rules)
+		l.node(m.node, path+m.pointer, m.parent, m.rules, m.preset)
 	}
 	delete(l.open, n.typ)
 }

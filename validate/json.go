@@ -39,7 +39,8 @@ func (d *decoder) json(c *strictjson.Cursor, n *node, v reflect.Value) {
 	if k == strictjson.Null {
 		c.Value()
 		switch n.kind {
-		case pointerNode, anyNode: // nil, as v is already
+		case pointerNode, anyNode:
+			v.SetZero()
 		case rawNode:
 			d.unmarshal(n, v, []byte("null"))
 		default:
@@ -95,6 +96,7 @@ func (d *decoder) json(c *strictjson.Cursor, n *node, v reflect.Value) {
 }
 
 func (d *decoder) object(c *strictjson.Cursor, o *object, v reflect.Value) {
+	o.preset(v)
 	next, unknown, variant := 0, false, false
 	for more := c.Enter(); more; more = c.More() {
 		name := c.Name()
@@ -138,6 +140,7 @@ func field(v reflect.Value, index []int) reflect.Value {
 }
 
 func (d *decoder) slice(c *strictjson.Cursor, n *node, v reflect.Value) {
+	v.SetZero() // of a default
 	i := 0
 	for more := c.Enter(); more; more = c.More() {
 		if i == v.Cap() {
@@ -272,6 +275,7 @@ func (d *decoder) quoted(c *strictjson.Cursor, n *node, v reflect.Value) {
 	j := c.Value()
 	if n.kind == pointerNode {
 		if j.Kind == strictjson.Null {
+			v.SetZero()
 			return
 		}
 		p := reflect.New(n.typ.Elem())
@@ -339,7 +343,7 @@ func (d *decoder) fail(code, detail string) {
 }
 
 func (d *decoder) failAt(location, pointer, code, detail string) {
-	if len(d.fields) < maxFields {
+	if len(d.fields) < d.lim.errors {
 		d.fields = append(d.fields, httperr.Field{Pointer: pointer, Location: location, Code: code, Detail: detail})
 	}
 }

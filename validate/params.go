@@ -22,6 +22,7 @@ type param struct {
 	node    *node
 	slice   bool
 	ptr     bool
+	preset  *preset
 
 	parent reflect.Type
 	rules  string
@@ -217,6 +218,9 @@ func (d *decoder) pairs(p *plan, source string, known map[string]int, raw string
 func (d *decoder) bind(p *param, x *values, v reflect.Value) {
 	switch {
 	case x.n == 0:
+		if p.preset != nil {
+			p.preset.set(field(v, p.index))
+		}
 		return
 	case p.slice && x.n > d.lim.items:
 		d.reject(p, "max_items", "must not come more than "+strconv.Itoa(d.lim.items)+" times")
@@ -224,13 +228,11 @@ func (d *decoder) bind(p *param, x *values, v reflect.Value) {
 	case !p.slice && x.n > 1:
 		d.reject(p, "repeated", "must not come more than once")
 		return
-	case !p.slice && !clean(x.one):
-		d.reject(p, "encoding", "must be UTF-8 without NUL")
+	case !p.slice && !d.clean(p, x.one):
 		return
 	}
 	for _, s := range x.more {
-		if !clean(s) {
-			d.reject(p, "encoding", "must be UTF-8 without NUL")
+		if !d.clean(p, s) {
 			return
 		}
 	}
@@ -255,8 +257,17 @@ func (d *decoder) bind(p *param, x *values, v reflect.Value) {
 	}
 }
 
-func clean(s string) bool {
-	return utf8.ValidString(s) && strings.IndexByte(s, 0) < 0
+// clean reports whether a parameter is text that is not too long, after rejecting it.
+func (d *decoder) clean(p *param, s string) bool {
+	switch {
+	case len(s) > d.lim.text:
+		d.reject(p, "max_length", "must not be longer than "+strconv.Itoa(d.lim.text)+" bytes")
+	case !utf8.ValidString(s) || strings.IndexByte(s, 0) >= 0:
+		d.reject(p, "encoding", "must be UTF-8 without NUL")
+	default:
+		return true
+	}
+	return false
 }
 
 // parameter sets v from a parameter.

@@ -57,11 +57,12 @@ func compile(typ reflect.Type, setup func(*validator.Validate) error) (*plan, er
 	if len(c.errs) > 0 {
 		return nil, errors.Join(c.errs...)
 	}
+	p.json.findPresets(map[*object]bool{})
 	var err error
 	if p.rules, err = newRules(typ, setup); err != nil {
 		return nil, err
 	}
-	return p, nil
+	return p, p.rules.presets(c.presets)
 }
 
 // fields makes the plan for a struct.
@@ -85,10 +86,14 @@ func (p *plan) fields(c *compiler) {
 		}
 		seen[id] = f.where
 		pa, err := newParam(f)
+		if err == nil && f.preset != nil {
+			pa.preset, err = newPreset(pa.node, pa.slice, pa.ptr, *f.preset)
+		}
 		if err != nil {
 			c.fail(f.where, "%v", err)
 			continue
 		}
+		c.preset(pa.preset, f)
 		switch pa.source {
 		case query:
 			p.query[pa.name] = len(p.params)
@@ -111,8 +116,15 @@ func (p *plan) fields(c *compiler) {
 
 // A compiler gathers what is wrong.
 type compiler struct {
-	nodes map[reflect.Type]*node
-	errs  []error
+	nodes   map[reflect.Type]*node
+	presets []boundPreset
+	errs    []error
+}
+
+func (c *compiler) preset(p *preset, f boundField) {
+	if p != nil {
+		c.presets = append(c.presets, boundPreset{preset: p, where: f.where, parent: f.parent, rules: f.rules})
+	}
 }
 
 func (c *compiler) fail(where, format string, args ...any) {
@@ -129,6 +141,7 @@ type boundField struct {
 
 	parent reflect.Type // the struct that declares it
 	rules  string
+	preset *string // its default tag
 }
 
 // flatten returns t's fields, with those of embedded structs in their place.
@@ -165,6 +178,10 @@ func (c *compiler) flatten(t reflect.Type, where string, index []int, inside map
 		}
 		rules := f.Tag.Get("validate")
 		ruled := rules != "" && rules != "-"
+		var preset *string
+		if text, ok := f.Tag.Lookup("default"); ok {
+			preset = &text
+		}
 		switch {
 		case !f.IsExported():
 			if tag.source != "" {
@@ -173,8 +190,10 @@ func (c *compiler) flatten(t reflect.Type, where string, index []int, inside map
 			if ruled {
 				c.fail(at, "is unexported, so its rules are not checked")
 			}
+		case preset != nil && (tag.source == "" || tag.source == path):
+			c.fail(at, "has a default, but is never left out of a request")
 		case tag.source != "":
-			fields = append(fields, boundField{where: at, tag: tag, index: here, typ: f.Type, parent: t, rules: rules})
+			fields = append(fields, boundField{where: at, tag: tag, index: here, typ: f.Type, parent: t, rules: rules, preset: preset})
 		case tag.present: // "-"
 			if ruled || rules != "-" && hasRules(f.Type) {
 				c.fail(at, `has rules but is bound from nothing; tag it validate:"-"`)

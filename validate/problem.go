@@ -12,9 +12,6 @@ import (
 	"github.com/sallyport/sallyport/internal/strictjson"
 )
 
-// maxFields bounds how many errors one answer lists.
-const maxFields = 100
-
 // refuse returns a problem whose event says why. Neither detail nor reason may
 // hold anything that was sent.
 func refuse(status int, code, detail, reason string) *httperr.Problem {

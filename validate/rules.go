@@ -65,8 +65,8 @@ func addressable(v reflect.Value) reflect.Value {
 	return p
 }
 
-// check returns a problem with all the rules that v breaks.
-func (r *rules) check(ctx context.Context, v reflect.Value) error {
+// check returns a problem with the rules that v breaks, most at most.
+func (r *rules) check(ctx context.Context, v reflect.Value, most int) error {
 	if r.none {
 		return nil
 	}
@@ -78,8 +78,9 @@ func (r *rules) check(ctx context.Context, v reflect.Value) error {
 	if !errors.As(err, &broken) {
 		return fmt.Errorf("validate: %w", err)
 	}
-	fields := make([]httperr.Field, 0, min(len(broken), maxFields))
-	for _, b := range broken[:min(len(broken), maxFields)] {
+	broken = broken[:min(len(broken), most)]
+	fields := make([]httperr.Field, 0, len(broken))
+	for _, b := range broken {
 		at := r.locate(b.StructNamespace())
 		fields = append(fields, httperr.Field{
 			Pointer: at.pointer, Location: at.location, Code: ruleName(b.Tag()), Detail: message(b, at.parent),

@@ -45,6 +45,8 @@ type object struct {
 	fields []member
 	names  map[string]int
 	folded map[string]bool
+
+	presets []int // the fields that have a default, or objects with some in them
 }
 
 // A member is one known member.
@@ -54,6 +56,7 @@ type member struct {
 	index   []int
 	node    *node
 	quoted  bool
+	preset  *preset
 
 	parent reflect.Type
 	rules  string
@@ -92,11 +95,20 @@ func (o *object) add(c *compiler, f boundField) {
 	if n == nil {
 		return
 	}
+	var p *preset
+	if f.preset != nil {
+		var err error
+		if p, err = newMemberPreset(n, *f.preset); err != nil {
+			c.fail(f.where, "%v", err)
+			return
+		}
+		c.preset(p, f)
+	}
 	o.folded[folded] = true
 	o.names[f.tag.name] = len(o.fields)
 	o.fields = append(o.fields, member{
 		name: f.tag.name, pointer: pointer(f.tag.name), index: f.index, node: n,
-		quoted: f.tag.quoted && quotable(n), parent: f.parent, rules: f.rules,
+		quoted: f.tag.quoted && quotable(n), preset: p, parent: f.parent, rules: f.rules,
 	})
 }
 

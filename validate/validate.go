@@ -50,6 +50,18 @@
 // from the URL. Let nothing above call ParseForm or FormValue: such a form was
 // read by net/http, which skips what it can't decode.
 //
+// # Defaults
+//
+// A default tag says what holds where a parameter or a JSON member is left out:
+//
+//	Limit int      `query:"limit" default:"20" validate:"gte=1,lte=100"`
+//	Sort  []string `query:"sort"  default:"name,-age"`
+//
+// It is written as a parameter would be, the elements of a slice with commas between them,
+// for single values, pointers to them and slices of them. Null, false, 0, "" and [] are not
+// left out. A default that can't be read, or breaks the rules of its own field, is an error
+// of [New].
+//
 // # Answers
 //
 //	400  malformed_body, body_required, invalid_body, invalid_parameter
@@ -58,7 +70,7 @@
 //	422  validation_failed
 //
 // invalid_body, invalid_parameter and validation_failed list all errors at once
-// (up to 100). A pointer ends at the map or object whose member is wrong where
+// (up to Config.MaxErrors). A pointer ends at the map or object whose member is wrong where
 // the member's name is the client's choice, so it is made of declared names and
 // indexes alone.
 //
@@ -78,6 +90,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"reflect"
 	"sync"
@@ -102,6 +115,12 @@ type Config struct {
 	// many take less than 10 MiB. Where an element is a large struct, MaxItems of
 	// them take MaxItems times its size.
 	MaxValues int
+	// MaxString is how many bytes one string of a JSON body may have as it is written, names
+	// of members too, and one parameter once it is decoded. 0 means as many as MaxBytes.
+	MaxString int
+	// MaxErrors is how many errors one answer lists; those beyond it are left out. 0 means
+	// 100.
+	MaxErrors int
 	// AllowGzip takes bodies of the content coding gzip as well. MaxBytes bounds both what
 	// is sent and what comes of it, so that a small body that would become a large one is
 	// refused as soon as it is too large. It must be one gzip member, with nothing after it.
@@ -266,6 +285,7 @@ type limits struct {
 	bytes              int64
 	depth, items       int
 	values             int
+	text, errors       int
 	gzip               bool
 	allowUnknown       bool
 	refuseUnknownQuery bool
@@ -275,14 +295,14 @@ func (c Config) limits() (limits, error) {
 	for _, f := range []struct {
 		name string
 		n    int64
-	}{{"MaxBytes", c.MaxBytes}, {"MaxDepth", int64(c.MaxDepth)}, {"MaxItems", int64(c.MaxItems)}, {"MaxValues", int64(c.MaxValues)}} {
+	}{{"MaxBytes", c.MaxBytes}, {"MaxDepth", int64(c.MaxDepth)}, {"MaxItems", int64(c.MaxItems)}, {"MaxValues", int64(c.MaxValues)}, {"MaxString", int64(c.MaxString)}, {"MaxErrors", int64(c.MaxErrors)}} {
 		if f.n < 0 {
 			return limits{}, fmt.Errorf("validate: Config.%s must not be negative", f.name)
 		}
 	}
 	return limits{
 		bytes: or(c.MaxBytes, defaultMaxBytes), depth: or(c.MaxDepth, 32), items: or(c.MaxItems, 10_000),
-		values: or(c.MaxValues, 50_000), gzip: c.AllowGzip, allowUnknown: c.AllowUnknown, refuseUnknownQuery: c.RefuseUnknownQuery,
+		values: or(c.MaxValues, 50_000), text: or(c.MaxString, math.MaxInt), errors: or(c.MaxErrors, 100), gzip: c.AllowGzip, allowUnknown: c.AllowUnknown, refuseUnknownQuery: c.RefuseUnknownQuery,
 	}, nil
 }
 

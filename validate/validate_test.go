@@ -457,6 +457,8 @@ func TestConstruction(t *testing.T) {
 		"Config.MaxDepth":  func() { validate.Body[order](validate.Config{MaxDepth: -1}) },
 		"Config.MaxItems":  func() { validate.Body[order](validate.Config{MaxItems: -1}) },
 		"Config.MaxValues": func() { validate.Body[order](validate.Config{MaxValues: -1}) },
+		"Config.MaxString": func() { validate.Body[order](validate.Config{MaxString: -1}) },
+		"Config.MaxErrors": func() { validate.Body[order](validate.Config{MaxErrors: -1}) },
 		"Config.Setup": func() {
 			validate.Body[order](validate.Config{Setup: func(*validator.Validate) error { return errors.New("no") }})
 		},

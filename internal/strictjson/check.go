@@ -37,6 +37,9 @@ type Limits struct {
 	// Bytes is the greatest length of the document. 0 means 16 MiB; 2 GiB is the
 	// most.
 	Bytes int
+	// Strings is how many bytes one string may have as it is written, names too, without
+	// its quotes. 0 means as many as the document.
+	Strings int
 	// FoldNames also refuses names of one object that differ only in case
 	// under Unicode simple case folding, which is what [strings.EqualFold]
 	// compares and what encoding/json matches struct fields by.
@@ -54,6 +57,7 @@ func (l Limits) withDefaults() Limits {
 	l.Items = limit(l.Items, 10_000)
 	l.Values = limit(l.Values, 50_000)
 	l.Bytes = min(limit(l.Bytes, 16<<20), math.MaxInt32)
+	l.Strings = limit(l.Strings, l.Bytes)
 	return l
 }
 
@@ -249,7 +253,7 @@ const (
 // text reads the string that begins at i with its quote, and notes how it is
 // written.
 func (c *checker) text(i int) (end int, e *Error) {
-	data := c.data
+	data, from := c.data, i+1
 	c.written = ascii | unescaped
 	for i++; ; {
 		for i+8 <= len(data) {
@@ -265,6 +269,9 @@ func (c *checker) text(i int) (end int, e *Error) {
 		}
 		switch b := data[i]; {
 		case b == '"':
+			if i-from > c.lim.Strings {
+				return from - 1, fail(from-1, Size)
+			}
 			return i + 1, nil
 		case b == '\\':
 			c.written &^= unescaped

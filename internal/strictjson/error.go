@@ -74,7 +74,7 @@ const (
 	Duplicate                   // the name stood in this object before
 	Depth                       // nested deeper than Limits.Depth
 	Count                       // more than Limits.Members, Items or Values
-	Size                        // longer than Limits.Bytes, or a number of more than 1,024 bytes
+	Size                        // longer than Limits.Bytes or Strings, or a number of more than 1,024 bytes
 	NotObject                   // a value where an object is due
 	NotString                   // a value where a string is due
 	NotArray                    // a value where an array is due
