@@ -140,7 +140,6 @@ func field(v reflect.Value, index []int) reflect.Value {
 }
 
 func (d *decoder) slice(c *strictjson.Cursor, n *node, v reflect.Value) {
-	v.SetZero() // of a default
 	i := 0
 	for more := c.Enter(); more; more = c.More() {
 		if i == v.Cap() {
