@@ -61,7 +61,7 @@ type lister struct {
 }
 
 func (l *lister) node(n *node, path string, parent reflect.Type, rules string, p *preset) {
-	for n.kind == pointerNode {
+	for n.kind == pointerNode || n.kind == optionalNode {
 		n = n.elem
 	}
 	own, each := split(parent, rules)
@@ -128,7 +128,7 @@ func onWire(parent reflect.Type, rule string) string {
 }
 
 func typeOf(n *node) string {
-	for n.kind == pointerNode {
+	for n.kind == pointerNode || n.kind == optionalNode {
 		n = n.elem
 	}
 	switch n.kind {

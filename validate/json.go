@@ -36,6 +36,11 @@ type decoder struct {
 // json decodes the checked document at c into v.
 func (d *decoder) json(c *strictjson.Cursor, n *node, v reflect.Value) {
 	k := c.Kind()
+	if n.kind == optionalNode {
+		v.Field(1).SetBool(true)
+		d.json(c, n.elem, v.Field(0))
+		return
+	}
 	if k == strictjson.Null {
 		c.Value()
 		switch n.kind {

@@ -59,7 +59,7 @@ func compile(typ reflect.Type, setup func(*validator.Validate) error) (*plan, er
 	}
 	p.json.findPresets(map[*object]bool{})
 	var err error
-	if p.rules, err = newRules(typ, setup); err != nil {
+	if p.rules, err = newRules(typ, c.nodes, setup); err != nil {
 		return nil, err
 	}
 	return p, p.rules.presets(c.presets)

@@ -22,7 +22,7 @@ type rules struct {
 
 // newRules makes the rules of typ and tries all of them, since the validator
 // panics on what it can't do, and then only once a request comes by.
-func newRules(typ reflect.Type, setup func(*validator.Validate) error) (*rules, error) {
+func newRules(typ reflect.Type, nodes map[reflect.Type]*node, setup func(*validator.Validate) error) (*rules, error) {
 	r := &rules{v: validator.New(validator.WithRequiredStructEnabled()), typ: typ}
 	if setup != nil {
 		if err := setup(r.v); err != nil {
@@ -30,6 +30,7 @@ func newRules(typ reflect.Type, setup func(*validator.Validate) error) (*rules, 
 		}
 	}
 	r.v.SetTagName("validate") // the tags that are checked below are the ones that hold
+	optionals(r.v, nodes)
 	inner := typ
 	var dive []string
 	for isList(inner) {
@@ -161,11 +162,18 @@ func directField(t reflect.Type, name string) (reflect.StructField, bool) {
 	return reflect.StructField{}, false
 }
 
+// deref returns what t points to, or holds if it is an Optional.
 func deref(t reflect.Type) reflect.Type {
-	for t.Kind() == reflect.Pointer {
-		t = t.Elem()
+	for {
+		switch {
+		case t.Kind() == reflect.Pointer:
+			t = t.Elem()
+		case isOptional(t):
+			t = t.Field(0).Type
+		default:
+			return t
+		}
 	}
-	return t
 }
 
 // isStruct reports whether the validator looks into a t.

@@ -29,13 +29,14 @@ const (
 	mapNode                     // with string keys
 	pointerNode                 //
 	structNode                  //
+	optionalNode                // an Optional of elem
 )
 
 // A node says how JSON becomes a value of one type.
 type node struct {
 	kind   kind
 	typ    reflect.Type
-	elem   *node   // of sliceNode, arrayNode, mapNode, pointerNode
+	elem   *node   // of sliceNode, arrayNode, mapNode, pointerNode, optionalNode
 	object *object // of structNode
 	want   string  // what is sent, for answers: "must be a string"
 }
@@ -140,6 +141,9 @@ func (c *compiler) node(t reflect.Type, where string) *node {
 	switch p := reflect.PointerTo(t); {
 	case t == timeType:
 		n.kind, n.want = timeNode, "must be a date and time as in RFC 3339"
+	case isOptional(t):
+		n.kind = optionalNode
+		n.elem = c.node(t.Field(0).Type, where)
 	case t == numberType:
 		n.kind, n.want = numberNode, "must be a number"
 	case t.Kind() != reflect.Pointer && t.Kind() != reflect.Interface && p.Implements(jsonUnmarshaler):

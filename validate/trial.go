@@ -49,6 +49,9 @@ func (t *trial) structure(typ reflect.Type, where string) {
 // field tries the rules of one tag.
 func (t *trial) field(parent reflect.Value, typ reflect.Type, tag, where string) {
 	level, closed := typ, false
+	if isOptional(typ) {
+		t.optional(tag, where)
+	}
 	type pending struct {
 		typ   reflect.Type
 		token string

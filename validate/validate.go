@@ -40,6 +40,9 @@
 // Types with their own UnmarshalJSON or UnmarshalText are handed their part of
 // the body, which is strict JSON by then; what they take inside is up to them.
 //
+// An [Optional] tells a member that is left out from null and from zero, as a JSON Merge
+// Patch (RFC 7396, application/merge-patch+json) needs it.
+//
 // # Parameters
 //
 // Strings, bools (true, false, 1, 0), integers, floats, time.Time (RFC 3339),
