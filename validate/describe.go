@@ -85,16 +85,25 @@ func (l *lister) members(n *node, path string) {
 	delete(l.open, n.typ)
 }
 
-// split returns the rules before the first "dive", and the tag after it, less
-// the rules for keys.
+// split is divide with the names of other fields as clients know them.
 func split(parent reflect.Type, tag string) (own []string, each string) {
+	own, each = divide(tag)
+	for i, rule := range own {
+		own[i] = onWire(parent, rule)
+	}
+	return own, each
+}
+
+// divide returns the rules before the first "dive", and the tag after it, less
+// the rules for keys.
+func divide(tag string) (own []string, each string) {
 	before, after, _ := strings.Cut(","+tag+",", ",dive,")
 	if rest, ok := strings.CutPrefix(after, "keys,"); ok {
 		_, after, _ = strings.Cut(","+rest, ",endkeys,")
 	}
 	for rule := range strings.SplitSeq(strings.Trim(before, ","), ",") {
 		if rule != "" {
-			own = append(own, onWire(parent, rule))
+			own = append(own, rule)
 		}
 	}
 	return own, strings.Trim(after, ",")

@@ -83,4 +83,3 @@ func (t *trial) optional(tag, where string) {
 		t.fail(where, `is an Optional whose rules begin with %q, so it could not be left out; begin them with "omitempty", or with "required"`, first)
 	}
 }
-

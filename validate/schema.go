@@ -13,23 +13,23 @@ import (
 type kind uint8
 
 const (
-	anyNode     kind = iota + 1 // an empty interface
-	boolNode                    //
-	intNode                     //
-	uintNode                    //
-	floatNode                   //
-	stringNode                  //
-	numberNode                  // json.Number
-	bytesNode                   // []byte, as base64
-	timeNode                    // time.Time
-	rawNode                     // has UnmarshalJSON
-	textNode                    // has UnmarshalText
-	sliceNode                   //
-	arrayNode                   // of exactly typ.Len() elements
-	mapNode                     // with string keys
-	pointerNode                 //
-	structNode                  //
-	optionalNode                // an Optional of elem
+	anyNode      kind = iota + 1 // an empty interface
+	boolNode                     //
+	intNode                      //
+	uintNode                     //
+	floatNode                    //
+	stringNode                   //
+	numberNode                   // json.Number
+	bytesNode                    // []byte, as base64
+	timeNode                     // time.Time
+	rawNode                      // has UnmarshalJSON
+	textNode                     // has UnmarshalText
+	sliceNode                    //
+	arrayNode                    // of exactly typ.Len() elements
+	mapNode                      // with string keys
+	pointerNode                  //
+	structNode                   //
+	optionalNode                 // an Optional of elem
 )
 
 // A node says how JSON becomes a value of one type.

@@ -77,6 +77,11 @@
 // the member's name is the client's choice, so it is made of declared names and
 // indexes alone.
 //
+// # Documentation
+//
+// [Schema] returns the JSON Schema (2020-12) of a body, and [Validator.Rules] a list of all
+// that is accepted, parameters too; both come of the same tags.
+//
 // # Rules
 //
 // The rules are those of go-playground/validator v10. All of them are tried at
