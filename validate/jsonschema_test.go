@@ -21,7 +21,7 @@ func TestSchema(t *testing.T) {
 		Shop  string   `path:"shop" validate:"alphanum"`
 		Email string   `json:"email" validate:"required,email"`
 		Until int      `json:"until" validate:"gtfield=Since"`
-		Since int      `json:"since" default:"3"`
+		Since int      `json:"since" default:"3" validate:"required"`
 		Tags  []string `json:"tags" validate:"unique,dive,alpha|ascii"`
 		Bytes []byte   `json:"bytes" validate:"max=3"`
 		Wait  int64    `json:"wait" validate:"max=0x10"`
@@ -46,7 +46,7 @@ func TestSchema(t *testing.T) {
 			`{"$schema":"https://json-schema.org/draft/2020-12/schema","additionalProperties":false,"properties":{` +
 				`"bytes":{"contentEncoding":"base64","type":"string","x-rules":["max=3"]},` +
 				`"email":{"format":"email","minLength":1,"type":"string","x-rules":["email"]},` +
-				`"since":{"default":3,"format":"int64","type":"integer"},` +
+				`"since":{"allOf":[{"not":{"const":0}}],"default":3,"format":"int64","type":"integer"},` +
 				`"tags":{"items":{"type":"string","x-rules":["alpha|ascii"]},"type":"array","x-rules":["unique"]},` +
 				`"until":{"format":"int64","type":"integer","x-rules":["gtfield=since"]},` +
 				`"wait":{"format":"int64","type":"integer","x-rules":["max=0x10"]}},` +

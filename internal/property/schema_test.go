@@ -19,6 +19,7 @@ import (
 type schemaItem struct {
 	Name  string            `json:"name" validate:"required,min=2,max=4"`
 	Kind  string            `json:"kind" validate:"omitempty,oneof=ab 'b c' abc,startswith=a"`
+	Low   string            `json:"low" validate:"lt=3"`
 	Code  *string           `json:"code" validate:"omitempty,alphanum,len=2"`
 	Must  *int              `json:"must" validate:"required,gte=1"`
 	Zero  *int              `json:"zero" validate:"required"`
