@@ -81,6 +81,17 @@ func (p *plan) decode(w http.ResponseWriter, r *http.Request, lim *limits, v ref
 			return malformed(e)
 		}
 		d.body(&c, p.json, v)
+	case p.files:
+		if r.MultipartForm != nil || parsed(r) {
+			return errors.New("validate: the form was parsed by a handler above, which must leave it alone")
+		}
+		b, _ := boundary(r.Header["Content-Type"])
+		if err := d.read(w, r, false); err != nil {
+			return err
+		}
+		if p := d.multipart(p, b, v); p != nil {
+			return p
+		}
 	case p.form && parsed(r): // someone above has read it
 		if !d.postForm(p, r, v) {
 			return tooLarge(lim.bytes)
@@ -116,7 +127,11 @@ func (p *plan) acceptable(w http.ResponseWriter, r *http.Request, lim *limits) e
 	if len(types) == 0 && empty(r) {
 		return bodyRequired()
 	}
-	if p.form {
+	if p.files {
+		if _, ok := boundary(types); !ok {
+			return unsupported(multipartType)
+		}
+	} else if p.form {
 		if !isForm(types) {
 			return unsupported(formType)
 		}

@@ -14,11 +14,11 @@ type Rule struct {
 	// Path is the JSON Pointer of the input, with "*" for the index of an
 	// element or the name of a map's member: "/items/*/price".
 	Path string `json:"path"`
-	// Type is "string", "integer", "number", "boolean", "array", "object" or
-	// "any"; for types that decode themselves, "other".
+	// Type is "string", "integer", "number", "boolean", "array", "object", "file"
+	// or "any"; for types that decode themselves, "other".
 	Type string `json:"type"`
 	// Rules are those of the validate tag, "gt=0", with the other fields they
-	// name as the client knows them.
+	// name as the client knows them; of a file, first those of its file tag.
 	Rules []string `json:"rules,omitempty"`
 	// Default is what holds where the input is left out, as the default tag says it, or nil.
 	Default *string `json:"default,omitempty"`
@@ -39,6 +39,9 @@ func (v *Validator[T]) Rules() []Rule {
 			t = "array"
 		}
 		own, each := split(p.parent, p.rules)
+		if p.file != nil {
+			own = append(p.file.describe(), own...)
+		}
 		l.rules = append(l.rules, Rule{Location: p.source, Path: p.pointer, Type: t, Rules: own, Default: p.preset.describe()})
 		if p.slice {
 			own, _ = split(p.parent, each)
@@ -155,6 +158,8 @@ func typeOf(n *node) string {
 		return "object"
 	case anyNode:
 		return "any"
+	case fileNode:
+		return "file"
 	}
 	return "other"
 }

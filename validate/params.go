@@ -23,6 +23,7 @@ type param struct {
 	slice   bool
 	ptr     bool
 	preset  *preset
+	file    *fileRules // of a fileNode
 
 	parent reflect.Type
 	rules  string
@@ -51,6 +52,14 @@ func newParam(f boundField) (param, error) {
 	}
 	n := &node{typ: t}
 	switch {
+	case t == fileType && p.source == form:
+		n.kind = fileNode
+		var err error
+		if p.file, err = newFileRules(f.files); err != nil {
+			return p, err
+		}
+	case f.files != "":
+		return p, errors.New("has a file tag, but is no File of a form")
 	case t == timeType:
 		n.kind, n.want = timeNode, "must be a date and time as in RFC 3339"
 	case reflect.PointerTo(t).Implements(textUnmarshaler) && t.Kind() != reflect.Pointer:
@@ -165,7 +174,7 @@ func (d *decoder) postForm(p *plan, r *http.Request, v reflect.Value) bool {
 
 func (d *decoder) bindForm(p *plan, v reflect.Value) {
 	for i := range p.params {
-		if p.params[i].source == form {
+		if p.params[i].source == form && p.params[i].file == nil {
 			d.bind(&p.params[i], &d.values[i], v)
 		}
 	}

@@ -25,6 +25,7 @@ type plan struct {
 	json   *node // what the body is decoded into; nil if it isn't JSON
 	params []param
 	form   bool // some of params come from a form
+	files  bool // some of them are files
 	query  map[string]int
 	forms  map[string]int // by name, index into params
 
@@ -99,7 +100,7 @@ func (p *plan) fields(c *compiler) {
 			p.query[pa.name] = len(p.params)
 		case form:
 			p.forms[pa.name] = len(p.params)
-			p.form = true
+			p.form, p.files = true, p.files || pa.file != nil
 		}
 		p.params = append(p.params, pa)
 	}
@@ -142,6 +143,7 @@ type boundField struct {
 	parent reflect.Type // the struct that declares it
 	rules  string
 	preset *string // its default tag
+	files  string  // its file tag
 }
 
 // flatten returns t's fields, with those of embedded structs in their place.
@@ -193,7 +195,7 @@ func (c *compiler) flatten(t reflect.Type, where string, index []int, inside map
 		case preset != nil && (tag.source == "" || tag.source == path):
 			c.fail(at, "has a default, but is never left out of a request")
 		case tag.source != "":
-			fields = append(fields, boundField{where: at, tag: tag, index: here, typ: f.Type, parent: t, rules: rules, preset: preset})
+			fields = append(fields, boundField{where: at, tag: tag, index: here, typ: f.Type, parent: t, rules: rules, preset: preset, files: f.Tag.Get("file")})
 		case tag.present: // "-"
 			if ruled || rules != "-" && hasRules(f.Type) {
 				c.fail(at, `has rules but is bound from nothing; tag it validate:"-"`)

@@ -30,6 +30,7 @@ const (
 	pointerNode                  //
 	structNode                   //
 	optionalNode                 // an Optional of elem
+	fileNode                     // a File, of forms
 )
 
 // A node says how JSON becomes a value of one type.

@@ -51,7 +51,8 @@
 // are also split at commas). A parameter that is no slice may come only once.
 // Forms are application/x-www-form-urlencoded and read from the body, never
 // from the URL. Let nothing above call ParseForm or FormValue: such a form was
-// read by net/http, which skips what it can't decode.
+// read by net/http, which skips what it can't decode. With a [File] among its
+// fields a form is multipart/form-data.
 //
 // # Defaults
 //
