@@ -40,12 +40,11 @@ func (d *decoder) release() {
 	decoders.Put(d)
 }
 
-// decode fills v, the T itself, from r, and checks its rules.
-func (p *plan) decode(w http.ResponseWriter, r *http.Request, lim *limits, v reflect.Value) (err error) {
+// guard lends f a decoder. A panic of a rule or of an UnmarshalJSON in f is the server's fault,
+// and must not be the end of a server that has no Recover above.
+func (p *plan) guard(lim *limits, f func(d *decoder) error) (err error) {
 	d := decoders.Get().(*decoder)
 	d.lim = lim
-	// A panic of a rule or of an UnmarshalJSON is the server's fault, and must
-	// not be the end of a server that has no Recover above.
 	defer func() {
 		if cause := recover(); cause != nil {
 			if cause == http.ErrAbortHandler { // from the body, which is another door's
@@ -56,66 +55,66 @@ func (p *plan) decode(w http.ResponseWriter, r *http.Request, lim *limits, v ref
 		}
 		d.release()
 	}()
+	return f(d)
+}
 
-	if p.json != nil || p.form {
-		if err := p.acceptable(w, r, lim); err != nil {
-			return err
+// decode fills v, the T itself, from r, and checks its rules.
+func (p *plan) decode(w http.ResponseWriter, r *http.Request, lim *limits, v reflect.Value) error {
+	return p.guard(lim, func(d *decoder) error {
+		if p.json != nil || p.form {
+			if err := p.acceptable(w, r, lim); err != nil {
+				return err
+			}
 		}
-	}
-	if len(p.params) > 0 || lim.refuseUnknownQuery {
-		d.prepare(p)
-		d.params(p, r, v)
-	}
-	switch {
-	case p.json != nil:
-		if err := d.read(w, r, true); err != nil {
-			return err
+		if len(p.params) > 0 || lim.refuseUnknownQuery {
+			d.prepare(p)
+			d.params(p, r, v)
 		}
-		c, err := strictjson.Read(d.buf, strictjson.Limits{
-			Depth: lim.depth, Members: lim.items, Items: lim.items, Values: lim.values,
-			Strings: lim.text, Bytes: len(d.buf) + 1, FoldNames: true,
-		})
+		var err error
+		switch {
+		case p.json != nil:
+			if err = d.read(w, r, true); err == nil {
+				err = d.document(p.json, d.buf, v)
+			}
+		case p.files:
+			err = d.files(w, r, p, v)
+		case p.form:
+			err = d.form(w, r, p, v)
+		}
 		if err != nil {
-			var e *strictjson.Error
-			errors.As(err, &e)
-			return malformed(e)
-		}
-		d.body(&c, p.json, v)
-	case p.files:
-		if r.MultipartForm != nil || parsed(r) {
-			return errors.New("validate: the form was parsed by a handler above, which must leave it alone")
-		}
-		b, _ := boundary(r.Header["Content-Type"])
-		if err := d.read(w, r, false); err != nil {
 			return err
 		}
-		if p := d.multipart(p, b, v); p != nil {
-			return p
-		}
-	case p.form && parsed(r): // someone above has read it
-		if !d.postForm(p, r, v) {
-			return tooLarge(lim.bytes)
-		}
-	case p.form:
-		if err := d.read(w, r, false); err != nil {
-			return err
-		}
-		d.form(p, v)
-	}
+		return p.check(d, r, v)
+	})
+}
+
+// check returns what is wrong with v, which d has decoded from r or a part of it.
+func (p *plan) check(d *decoder, r *http.Request, v reflect.Value) error {
 	if len(d.fields) > 0 {
 		return invalid(d.fields)
 	}
-	return p.rules.check(r.Context(), v, lim.errors)
+	return p.rules.check(r.Context(), v, d.lim.errors)
 }
 
-// body decodes the whole body. Null is nothing but where anything is taken: a
-// handler that asks for a *T should not get nil.
-func (d *decoder) body(c *strictjson.Cursor, n *node, v reflect.Value) {
+// document decodes a whole JSON document.
+func (d *decoder) document(n *node, data []byte, v reflect.Value) error {
+	c, err := strictjson.Read(data, strictjson.Limits{
+		Depth: d.lim.depth, Members: d.lim.items, Items: d.lim.items, Values: d.lim.values,
+		Strings: d.lim.text, Bytes: len(data) + 1, FoldNames: true,
+	})
+	if err != nil {
+		var e *strictjson.Error
+		errors.As(err, &e)
+		return malformed(e)
+	}
+	// Null is nothing but where anything is taken: a handler that asks for a *T should not
+	// get nil.
 	if n.kind == pointerNode && c.Kind() == strictjson.Null {
 		d.wrong(n)
-		return
+		return nil
 	}
-	d.json(c, n, v)
+	d.json(&c, n, v)
+	return nil
 }
 
 // acceptable refuses by the header alone what need not be read.

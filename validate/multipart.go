@@ -112,10 +112,22 @@ func boundary(types []string) (string, bool) {
 	return b, err == nil && media == multipartType && b != "" && len(b) <= 70
 }
 
+// files binds the fields and files of a form.
+func (d *decoder) files(w http.ResponseWriter, r *http.Request, p *plan, v reflect.Value) error {
+	if r.MultipartForm != nil || parsed(r) {
+		return errors.New("validate: the form was parsed by a handler above, which must leave it alone")
+	}
+	if err := d.read(w, r, false); err != nil {
+		return err
+	}
+	b, _ := boundary(r.Header["Content-Type"])
+	return d.multipart(p, b, v)
+}
+
 // multipart binds the fields and files of the body in d.buf. What programs read differently
 // is refused: something before the first part or after the last, which is the first that
 // says so, encodings of parts, and names in several forms.
-func (d *decoder) multipart(p *plan, boundary string, v reflect.Value) *httperr.Problem {
+func (d *decoder) multipart(p *plan, boundary string, v reflect.Value) error {
 	end := []byte("\r\n--" + boundary + "--")
 	if !bytes.HasPrefix(d.buf, []byte("--"+boundary+"\r\n")) ||
 		!bytes.HasSuffix(bytes.TrimSuffix(d.buf, []byte("\r\n")), end) || bytes.Count(d.buf, end) != 1 {

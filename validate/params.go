@@ -145,10 +145,20 @@ func (d *decoder) headerLine(p *param, x *values, line string) {
 	}
 }
 
-// form binds the fields of the form in d.buf.
-func (d *decoder) form(p *plan, v reflect.Value) {
+// form binds the fields of a form.
+func (d *decoder) form(w http.ResponseWriter, r *http.Request, p *plan, v reflect.Value) error {
+	if parsed(r) { // someone above has read it
+		if !d.postForm(p, r, v) {
+			return tooLarge(d.lim.bytes)
+		}
+		return nil
+	}
+	if err := d.read(w, r, false); err != nil {
+		return err
+	}
 	d.pairs(p, form, p.forms, string(d.buf), true)
 	d.bindForm(p, v)
+	return nil
 }
 
 // postForm binds the fields of a form that is parsed already. It reports false if

@@ -114,6 +114,9 @@ import (
 type Config struct {
 	// MaxBytes is the size of the largest body, in bytes. 0 means 1 MiB.
 	MaxBytes int64
+	// MaxStreamBytes is the size of the largest body of [Validator.Items], in bytes, of which
+	// MaxBytes bounds each line. 0 means 64 MiB.
+	MaxStreamBytes int64
 	// MaxDepth is how many JSON arrays and objects may be nested. 0 means 32.
 	MaxDepth int
 	// MaxItems is how many elements one JSON array, members one JSON object and
@@ -291,7 +294,7 @@ func only(cfg []Config) (Config, error) {
 
 // limits are a Config without its Setup, with the defaults filled in.
 type limits struct {
-	bytes              int64
+	bytes, stream      int64
 	depth, items       int
 	values             int
 	text, errors       int
@@ -304,13 +307,13 @@ func (c Config) limits() (limits, error) {
 	for _, f := range []struct {
 		name string
 		n    int64
-	}{{"MaxBytes", c.MaxBytes}, {"MaxDepth", int64(c.MaxDepth)}, {"MaxItems", int64(c.MaxItems)}, {"MaxValues", int64(c.MaxValues)}, {"MaxString", int64(c.MaxString)}, {"MaxErrors", int64(c.MaxErrors)}} {
+	}{{"MaxBytes", c.MaxBytes}, {"MaxStreamBytes", c.MaxStreamBytes}, {"MaxDepth", int64(c.MaxDepth)}, {"MaxItems", int64(c.MaxItems)}, {"MaxValues", int64(c.MaxValues)}, {"MaxString", int64(c.MaxString)}, {"MaxErrors", int64(c.MaxErrors)}} {
 		if f.n < 0 {
 			return limits{}, fmt.Errorf("validate: Config.%s must not be negative", f.name)
 		}
 	}
 	return limits{
-		bytes: or(c.MaxBytes, defaultMaxBytes), depth: or(c.MaxDepth, 32), items: or(c.MaxItems, 10_000),
+		bytes: or(c.MaxBytes, defaultMaxBytes), stream: or(c.MaxStreamBytes, 64<<20), depth: or(c.MaxDepth, 32), items: or(c.MaxItems, 10_000),
 		values: or(c.MaxValues, 50_000), text: or(c.MaxString, math.MaxInt), errors: or(c.MaxErrors, 100), gzip: c.AllowGzip, allowUnknown: c.AllowUnknown, refuseUnknownQuery: c.RefuseUnknownQuery,
 	}, nil
 }
