@@ -93,7 +93,7 @@ func (p *plan) check(d *decoder, r *http.Request, v reflect.Value) error {
 	if len(d.fields) > 0 {
 		return invalid(d.fields)
 	}
-	return p.rules.check(r.Context(), v, d.lim.errors)
+	return p.rules.check(r, v, d.lim.errors)
 }
 
 // document decodes a whole JSON document.

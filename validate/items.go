@@ -39,20 +39,24 @@ const itemsType = "application/x-ndjson"
 // be used once. A client that is slow is ended by the server's ReadTimeout alone.
 func (v *Validator[T]) Items(w http.ResponseWriter, r *http.Request) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
-		v.plan.items(w, r, &v.lim, func(decode func(reflect.Value) error) bool {
+		v.plan.items(w, r, &v.lim, func(n int, decode func(reflect.Value) error) bool {
 			t := new(T)
-			if err := decode(reflect.ValueOf(t).Elem()); err != nil {
-				t = new(T)
-				return yield(*t, err)
+			err := decode(reflect.ValueOf(t).Elem())
+			if err == nil {
+				err = v.check(r.Context(), t)
 			}
-			return yield(*t, nil)
+			if err != nil {
+				t = new(T)
+			}
+			return yield(*t, ofItem(n, err))
 		})
 	}
 }
 
-// items calls each with what decodes an item, or is the error of all, until it says false.
-func (p *plan) items(w http.ResponseWriter, r *http.Request, lim *limits, each func(decode func(reflect.Value) error) bool) {
-	fail := func(err error) { each(func(reflect.Value) error { return err }) }
+// items calls each with what decodes the item n, or with -1 and the error of all, until it
+// says false.
+func (p *plan) items(w http.ResponseWriter, r *http.Request, lim *limits, each func(n int, decode func(reflect.Value) error) bool) {
+	fail := func(err error) { each(-1, func(reflect.Value) error { return err }) }
 	if p.json == nil || len(p.params) > 0 {
 		fail(fmt.Errorf("validate: Items: %s has fields that are not bound from JSON", typeName(p.typ)))
 		return
@@ -96,7 +100,14 @@ func (p *plan) items(w http.ResponseWriter, r *http.Request, lim *limits, each f
 			fail(tooLarge(lim.bytes))
 			return
 		}
-		if !each(func(v reflect.Value) error { return p.item(r, lim, line, n, v) }) {
+		if !each(n, func(v reflect.Value) error {
+			return p.guard(lim, func(d *decoder) error {
+				if err := d.document(p.json, line, v); err != nil {
+					return err
+				}
+				return p.check(d, r, v)
+			})
+		}) {
 			return
 		}
 		n++
@@ -114,23 +125,20 @@ func isItems(types []string) bool {
 	return ok && (media == itemsType || media == "application/jsonl" || media == "application/ndjson")
 }
 
-// item decodes the item on a line into v and checks its rules.
-func (p *plan) item(r *http.Request, lim *limits, line []byte, n int, v reflect.Value) error {
-	err := p.guard(lim, func(d *decoder) error {
-		if err := d.document(p.json, line, v); err != nil {
-			return err
-		}
-		return p.check(d, r, v)
-	})
-	var refused *httperr.Problem
-	if !errors.As(err, &refused) {
+// ofItem says of a problem which item it is about, if it is about one.
+func ofItem(n int, err error) error {
+	var p *httperr.Problem
+	if n < 0 || !errors.As(err, &p) {
 		return err
 	}
-	// The problem is ours, and new.
-	refused.Detail = "Item " + strconv.Itoa(n) + ": " + refused.Detail
-	refused.Extensions = map[string]any{"item": n}
-	for i := range refused.Fields {
-		refused.Fields[i].Pointer = "/" + strconv.Itoa(n) + refused.Fields[i].Pointer
+	p = p.WithCause(p.Unwrap()) // a copy: it may be one that a check returns each time
+	p.Detail = "Item " + strconv.Itoa(n) + ": " + p.Detail
+	if p.Extensions == nil {
+		p.Extensions = map[string]any{}
 	}
-	return refused
+	p.Extensions["item"] = n
+	for i := range p.Fields {
+		p.Fields[i].Pointer = "/" + strconv.Itoa(n) + p.Fields[i].Pointer
+	}
+	return p
 }

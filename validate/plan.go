@@ -43,7 +43,7 @@ const (
 )
 
 // compile checks typ and its rules. All errors of the fields are joined.
-func compile(typ reflect.Type, setup func(*validator.Validate) error) (*plan, error) {
+func compile(typ reflect.Type, setup func(*validator.Validate) error, tr Translator) (*plan, error) {
 	c := &compiler{nodes: map[reflect.Type]*node{}}
 	p := &plan{typ: typ, query: map[string]int{}, forms: map[string]int{}}
 	switch {
@@ -63,7 +63,10 @@ func compile(typ reflect.Type, setup func(*validator.Validate) error) (*plan, er
 	if p.rules, err = newRules(typ, c.nodes, setup); err != nil {
 		return nil, err
 	}
-	return p, p.rules.presets(c.presets)
+	if err := p.rules.presets(c.presets); err != nil {
+		return nil, err
+	}
+	return p, p.rules.translated(tr)
 }
 
 // fields makes the plan for a struct.

@@ -75,9 +75,11 @@ func invalid(fields []httperr.Field) *httperr.Problem {
 	return p
 }
 
+const brokenCode = "validation_failed"
+
 // failed is the answer to fields that break their rules.
 func failed(fields []httperr.Field) *httperr.Problem {
-	p := refuse(http.StatusUnprocessableEntity, "validation_failed", "The request breaks rules of its fields.", reason(fields))
+	p := refuse(http.StatusUnprocessableEntity, brokenCode, "The request breaks rules of its fields.", reason(fields))
 	p.Audit.Level = slog.LevelInfo
 	p.Fields = fields
 	return p

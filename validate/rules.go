@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/go-playground/validator/v10"
 
 	httperr "github.com/sallyport/sallyport/errors"
+	"github.com/sallyport/sallyport/internal/language"
 )
 
 // rules check a decoded T.
@@ -18,12 +21,22 @@ type rules struct {
 	typ  reflect.Type
 	dive string // how to reach the structs in a T that is a slice or map
 	none bool   // nothing has a rule
+
+	languages []string
+	translate func(language string, rule validator.FieldError) string
 }
 
 // newRules makes the rules of typ and tries all of them, since the validator
 // panics on what it can't do, and then only once a request comes by.
 func newRules(typ reflect.Type, nodes map[reflect.Type]*node, setup func(*validator.Validate) error) (*rules, error) {
 	r := &rules{v: validator.New(validator.WithRequiredStructEnabled()), typ: typ}
+	r.v.RegisterTagNameFunc(func(f reflect.StructField) string {
+		t, err := parseTag(f)
+		if err != nil {
+			return ""
+		}
+		return t.name
+	})
 	if setup != nil {
 		if err := setup(r.v); err != nil {
 			return nil, fmt.Errorf("validate: Config.Setup: %w", err)
@@ -66,12 +79,30 @@ func addressable(v reflect.Value) reflect.Value {
 	return p
 }
 
-// check returns a problem with the rules that v breaks, most at most.
-func (r *rules) check(ctx context.Context, v reflect.Value, most int) error {
+// translated makes the rules speak the languages of tr, which may be nil.
+func (r *rules) translated(tr Translator) error {
+	if tr == nil {
+		return nil
+	}
+	var err error
+	if r.translate, err = tr.Translations(r.v); err != nil {
+		return fmt.Errorf("validate: Config.Translator: %w", err)
+	}
+	for _, l := range tr.Languages() {
+		if language.Choose([]string{l}, l) == "" {
+			return fmt.Errorf("validate: Config.Translator: the language %q is no tag such as \"pt-BR\"", l)
+		}
+	}
+	r.languages = slices.Clone(tr.Languages())
+	return nil
+}
+
+// check returns a problem with the rules that the v of a request breaks, most at most.
+func (r *rules) check(req *http.Request, v reflect.Value, most int) error {
 	if r.none {
 		return nil
 	}
-	err := r.run(ctx, v)
+	err := r.run(req.Context(), v)
 	if err == nil {
 		return nil
 	}
@@ -80,14 +111,29 @@ func (r *rules) check(ctx context.Context, v reflect.Value, most int) error {
 		return fmt.Errorf("validate: %w", err)
 	}
 	broken = broken[:min(len(broken), most)]
-	fields := make([]httperr.Field, 0, len(broken))
-	for _, b := range broken {
-		at := r.locate(b.StructNamespace())
-		fields = append(fields, httperr.Field{
-			Pointer: at.pointer, Location: at.location, Code: ruleName(b.Tag()), Detail: message(b, at.parent),
-		})
+	fields, tongue := make([]httperr.Field, 0, len(broken)), ""
+	if len(r.languages) > 0 {
+		tongue = language.Choose(req.Header["Accept-Language"], r.languages...)
 	}
-	return failed(fields)
+	for _, b := range broken {
+		at, detail := r.locate(b.StructNamespace()), ""
+		// The parameters of rules about other fields are Go's names for them.
+		if _, others := crossed(at.parent, ruleName(b.Tag()), nil); tongue != "" && len(others) == 0 {
+			detail = r.translate(tongue, b)
+		}
+		if detail == "" {
+			detail = message(b, at.parent)
+		}
+		fields = append(fields, httperr.Field{Pointer: at.pointer, Location: at.location, Code: ruleName(b.Tag()), Detail: detail})
+	}
+	p := failed(fields)
+	if len(r.languages) > 0 {
+		p.Header = http.Header{"Vary": {"Accept-Language"}}
+		if tongue != "" {
+			p.Header.Set("Content-Language", tongue)
+		}
+	}
+	return p
 }
 
 func (r *rules) run(ctx context.Context, v reflect.Value) error {

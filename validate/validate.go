@@ -103,6 +103,7 @@ import (
 	"net/http"
 	"reflect"
 	"sync"
+	"time"
 
 	"github.com/go-playground/validator/v10"
 
@@ -148,6 +149,26 @@ type Config struct {
 	// validations, aliases, and struct-level rules that compare fields. Rules
 	// must be safe for concurrent use and must not keep what they are given.
 	Setup func(*validator.Validate) error
+	// Translator says in other languages what a rule wants. Nil: in English. The module
+	// validate/translations has those of go-playground/validator.
+	Translator Translator
+	// CheckTimeout is how long the checks of [Validator.With] may take together. 0 means 5 s.
+	CheckTimeout time.Duration
+}
+
+// A Translator has the texts of rules in other languages than English. The client's
+// Accept-Language chooses among them (RFC 9110, section 12.5.4; RFC 4647, section 3.4), and
+// the answer says so with Content-Language and Vary.
+type Translator interface {
+	// Languages are the tags (BCP 47), such as "de" and "pt-BR". With "en" among them, a client
+	// that prefers it gets the English of the Translator; one that prefers none of them gets
+	// that of this package.
+	Languages() []string
+	// Translations is called once for each Validator, after Config.Setup. translate returns
+	// what a broken rule wants in one of Languages, or "" where it has no text, and must be
+	// safe for concurrent use. A rule's Field is the name that the client knows. Its Value
+	// must not get into the text.
+	Translations(*validator.Validate) (translate func(language string, rule validator.FieldError) string, err error)
 }
 
 const defaultMaxBytes = 1 << 20
@@ -155,8 +176,9 @@ const defaultMaxBytes = 1 << 20
 // A Validator decodes and checks requests for a T. It is safe for concurrent
 // use.
 type Validator[T any] struct {
-	plan *plan
-	lim  limits
+	plan   *plan
+	lim    limits
+	checks []func(context.Context, *T) error
 }
 
 // New returns a Validator for T, which may be a struct with tags, or any other
@@ -167,7 +189,7 @@ func New[T any](cfg Config) (*Validator[T], error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := compile(reflect.TypeFor[T](), cfg.Setup)
+	p, err := compile(reflect.TypeFor[T](), cfg.Setup, cfg.Translator)
 	if err != nil {
 		return nil, err
 	}
@@ -191,6 +213,9 @@ func (v *Validator[T]) Decode(w http.ResponseWriter, r *http.Request) (T, error)
 func (v *Validator[T]) decode(w http.ResponseWriter, r *http.Request) (*T, error) {
 	t := new(T)
 	if err := v.plan.decode(w, r, &v.lim, reflect.ValueOf(t).Elem()); err != nil {
+		return nil, err
+	}
+	if err := v.check(r.Context(), t); err != nil {
 		return nil, err
 	}
 	return t, nil
@@ -254,17 +279,17 @@ var plans sync.Map // reflect.Type: *plan
 
 // Decode is for handlers: it returns the T that r holds, as [Validator.Decode]
 // does, with the zero Config unless one is given. T is compiled on first use;
-// if it can't be, if Config is wrong, and if Config.Setup is set (which takes
-// a [Validator] that is built once), the error is no Problem, so it becomes
-// a 500.
+// if it can't be, if Config is wrong, and if Config.Setup or Config.Translator is
+// set (which take a [Validator] that is built once), the error is no Problem, so it
+// becomes a 500.
 func Decode[T any](w http.ResponseWriter, r *http.Request, cfg ...Config) (T, error) {
 	var zero T
 	c, err := only(cfg)
 	if err != nil {
 		return zero, err
 	}
-	if c.Setup != nil {
-		return zero, errors.New("validate: Decode: Config.Setup needs a Validator made by New")
+	if c.Setup != nil || c.Translator != nil {
+		return zero, errors.New("validate: Decode: Config.Setup and Config.Translator need a Validator made by New")
 	}
 	lim, err := c.limits()
 	if err != nil {
@@ -273,7 +298,7 @@ func Decode[T any](w http.ResponseWriter, r *http.Request, cfg ...Config) (T, er
 	typ := reflect.TypeFor[T]()
 	p, ok := plans.Load(typ)
 	if !ok {
-		made, err := compile(typ, nil)
+		made, err := compile(typ, nil, nil)
 		if err != nil {
 			return zero, err
 		}
@@ -298,6 +323,7 @@ type limits struct {
 	depth, items       int
 	values             int
 	text, errors       int
+	checks             time.Duration
 	gzip               bool
 	allowUnknown       bool
 	refuseUnknownQuery bool
@@ -307,18 +333,18 @@ func (c Config) limits() (limits, error) {
 	for _, f := range []struct {
 		name string
 		n    int64
-	}{{"MaxBytes", c.MaxBytes}, {"MaxStreamBytes", c.MaxStreamBytes}, {"MaxDepth", int64(c.MaxDepth)}, {"MaxItems", int64(c.MaxItems)}, {"MaxValues", int64(c.MaxValues)}, {"MaxString", int64(c.MaxString)}, {"MaxErrors", int64(c.MaxErrors)}} {
+	}{{"MaxBytes", c.MaxBytes}, {"MaxStreamBytes", c.MaxStreamBytes}, {"MaxDepth", int64(c.MaxDepth)}, {"MaxItems", int64(c.MaxItems)}, {"MaxValues", int64(c.MaxValues)}, {"MaxString", int64(c.MaxString)}, {"MaxErrors", int64(c.MaxErrors)}, {"CheckTimeout", int64(c.CheckTimeout)}} {
 		if f.n < 0 {
 			return limits{}, fmt.Errorf("validate: Config.%s must not be negative", f.name)
 		}
 	}
 	return limits{
 		bytes: or(c.MaxBytes, defaultMaxBytes), stream: or(c.MaxStreamBytes, 64<<20), depth: or(c.MaxDepth, 32), items: or(c.MaxItems, 10_000),
-		values: or(c.MaxValues, 50_000), text: or(c.MaxString, math.MaxInt), errors: or(c.MaxErrors, 100), gzip: c.AllowGzip, allowUnknown: c.AllowUnknown, refuseUnknownQuery: c.RefuseUnknownQuery,
+		values: or(c.MaxValues, 50_000), text: or(c.MaxString, math.MaxInt), errors: or(c.MaxErrors, 100), checks: or(c.CheckTimeout, 5*time.Second), gzip: c.AllowGzip, allowUnknown: c.AllowUnknown, refuseUnknownQuery: c.RefuseUnknownQuery,
 	}, nil
 }
 
-func or[N int | int64](n, def N) N {
+func or[N int | int64 | time.Duration](n, def N) N {
 	if n == 0 {
 		return def
 	}

@@ -1,0 +1,72 @@
+package validate_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/go-playground/validator/v10"
+
+	"github.com/sallyport/sallyport/validate"
+)
+
+// tongues says in a language what a rule is about.
+type tongues struct {
+	tags []string
+	err  error
+}
+
+func (t tongues) Languages() []string { return t.tags }
+
+func (t tongues) Translations(*validator.Validate) (func(string, validator.FieldError) string, error) {
+	return func(language string, e validator.FieldError) string {
+		if e.Tag() == "min" {
+			return ""
+		}
+		return language + ": " + e.Field() + " " + e.Tag() + " " + e.Param()
+	}, t.err
+}
+
+func TestTranslator(t *testing.T) {
+	type deep struct {
+		Town string `json:"the town" validate:"max=1"`
+	}
+	type form struct {
+		Full  string `json:"full_name" validate:"required"`
+		Short string `json:"short" validate:"min=3"`
+		Twin  string `json:"twin" validate:"nefield=Short"`
+		Deep  []deep `json:"deep" validate:"dive"`
+	}
+	v, err := validate.New[form](validate.Config{Translator: tongues{tags: []string{"de", "pt-BR"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for accept, want := range map[string][2]string{
+		"de":                     {"de", "de: full_name required |must be at least 3 characters long|must differ from short|de: the town max 1"},
+		"fr, pt;q=0.5, de;q=0.1": {"pt-BR", "pt-BR: full_name required |must be at least 3 characters long|must differ from short|pt-BR: the town max 1"},
+		"fr":                     {"", "is required|must be at least 3 characters long|must differ from short|must be at most 1 character long"},
+		"":                       {"", "is required|must be at least 3 characters long|must differ from short|must be at most 1 character long"},
+	} {
+		r := post(`{"deep":[{"the town":"ab"}]}`)
+		r.Header.Set("Accept-Language", accept)
+		a, _, _, _ := serve(t, v.Wrap, r)
+		var details []string
+		for _, f := range a.Errors {
+			details = append(details, f.Detail)
+		}
+		if got := strings.Join(details, "|"); got != want[1] || a.header.Get("Content-Language") != want[0] || a.header.Get("Vary") != "Accept-Language" {
+			t.Errorf("%s: got %s in %q, vary %q; want %v", accept, got, a.header.Get("Content-Language"), a.header.Get("Vary"), want)
+		}
+	}
+	for want, tr := range map[string]tongues{
+		`Config.Translator: the language "d e"`: {tags: []string{"d e"}},
+		`Config.Translator: no`:                 {err: errors.New("no")},
+	} {
+		if _, err := validate.New[form](validate.Config{Translator: tr}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
+	if _, err := validate.Decode[form](nop{}, post(`{}`), validate.Config{Translator: tongues{}}); err == nil || !strings.Contains(err.Error(), "need a Validator made by New") {
+		t.Errorf("got %v", err)
+	}
+}
