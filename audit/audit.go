@@ -34,6 +34,7 @@ const (
 	AuthzFail           = "authz_fail"                 // an identity lacked a right
 	RateLimitExceeded   = "excess_rate_limit_exceeded" // a limit refused
 	InputValidationFail = "input_validation_fail"      // input broke the rules
+	ExcessDataExposure  = "excess_data_exposure"       // a response had more than its type declares
 	MaliciousCORS       = "malicious_cors"             // a cross-origin request was refused
 	MaliciousExtraneous = "malicious_extraneous"       // something that no honest client sends
 	SysCrash            = "sys_crash"                  // a handler panicked
