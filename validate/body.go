@@ -1,6 +1,7 @@
 package validate
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -42,9 +43,9 @@ func (d *decoder) release() {
 
 // guard lends f a decoder. A panic of a rule or of an UnmarshalJSON in f is the server's fault,
 // and must not be the end of a server that has no Recover above.
-func (p *plan) guard(lim *limits, f func(d *decoder) error) (err error) {
+func (p *plan) guard(ctx context.Context, lim *limits, f func(d *decoder) error) (err error) {
 	d := decoders.Get().(*decoder)
-	d.lim = lim
+	d.lim, d.ctx = lim, ctx
 	defer func() {
 		if cause := recover(); cause != nil {
 			if cause == http.ErrAbortHandler { // from the body, which is another door's
@@ -60,7 +61,7 @@ func (p *plan) guard(lim *limits, f func(d *decoder) error) (err error) {
 
 // decode fills v, the T itself, from r, and checks its rules.
 func (p *plan) decode(w http.ResponseWriter, r *http.Request, lim *limits, v reflect.Value) error {
-	return p.guard(lim, func(d *decoder) error {
+	return p.guard(r.Context(), lim, func(d *decoder) error {
 		if p.json != nil || p.form {
 			if err := p.acceptable(w, r, lim); err != nil {
 				return err
@@ -90,7 +91,10 @@ func (p *plan) decode(w http.ResponseWriter, r *http.Request, lim *limits, v ref
 
 // check returns what is wrong with v, which d has decoded from r or a part of it.
 func (p *plan) check(d *decoder, r *http.Request, v reflect.Value) error {
-	if len(d.fields) > 0 {
+	switch {
+	case d.forbidden:
+		return forbidden(d.fields)
+	case len(d.fields) > 0:
 		return invalid(d.fields)
 	}
 	return p.rules.check(r, v, d.lim.errors)

@@ -22,6 +22,8 @@ type Rule struct {
 	Rules []string `json:"rules,omitempty"`
 	// Default is what holds where the input is left out, as the default tag says it, or nil.
 	Default *string `json:"default,omitempty"`
+	// Scope is what a caller needs to send the input, or empty.
+	Scope string `json:"scope,omitempty"`
 }
 
 // Rules lists what is accepted, each input once, parameters first, in the order
@@ -42,7 +44,7 @@ func (v *Validator[T]) Rules() []Rule {
 		if p.file != nil {
 			own = append(p.file.describe(), own...)
 		}
-		l.rules = append(l.rules, Rule{Location: p.source, Path: p.pointer, Type: t, Rules: own, Default: p.preset.describe()})
+		l.rules = append(l.rules, Rule{Location: p.source, Path: p.pointer, Type: t, Rules: own, Default: p.preset.describe(), Scope: p.scope})
 		if p.slice {
 			own, _ = split(p.parent, each)
 			l.rules = append(l.rules, Rule{Location: p.source, Path: p.pointer + "/*", Type: one, Rules: own})
@@ -83,7 +85,9 @@ func (l *lister) members(n *node, path string) {
 	}
 	l.open[n.typ] = true
 	for _, m := range n.object.fields {
+		at := len(l.rules)
 		l.node(m.node, path+m.pointer, m.parent, m.rules, m.preset)
+		l.rules[at].Scope = m.scope
 	}
 	delete(l.open, n.typ)
 }

@@ -101,7 +101,7 @@ func (p *plan) items(w http.ResponseWriter, r *http.Request, lim *limits, each f
 			return
 		}
 		if !each(n, func(v reflect.Value) error {
-			return p.guard(lim, func(d *decoder) error {
+			return p.guard(r.Context(), lim, func(d *decoder) error {
 				if err := d.document(p.json, line, v); err != nil {
 					return err
 				}

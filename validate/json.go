@@ -2,6 +2,7 @@ package validate
 
 import (
 	"bytes"
+	"context"
 	"encoding"
 	"encoding/base64"
 	"encoding/json"
@@ -25,9 +26,12 @@ type step struct {
 // may alias it.
 type decoder struct {
 	lim    *limits
+	ctx    context.Context // of the request
 	path   []step
 	hidden int // the length of path below which names are the client's, plus one
 	fields []httperr.Field
+
+	forbidden bool // a field may not be sent by the caller
 
 	buf    []byte
 	values []values
@@ -115,6 +119,12 @@ func (d *decoder) object(c *strictjson.Cursor, o *object, v reflect.Value) {
 		next = i + 1
 		m := &o.fields[i]
 		d.path = append(d.path, step{pointer: m.pointer})
+		if d.forbids(m.scope) {
+			c.Value()
+			d.fail("forbidden", "may not be sent with these credentials")
+			d.path = d.path[:len(d.path)-1]
+			continue
+		}
 		if m.quoted {
 			d.quoted(c, m.node, field(v, m.index))
 		} else {
@@ -128,6 +138,15 @@ func (d *decoder) object(c *strictjson.Cursor, o *object, v reflect.Value) {
 	} else if unknown {
 		d.fail("unknown", "has a member that is not known here")
 	}
+}
+
+// forbids reports whether the caller lacks the scope that a field needs, and notes it.
+func (d *decoder) forbids(scope string) bool {
+	if scope == "" || d.lim.hasScope(d.ctx, scope) {
+		return false
+	}
+	d.forbidden = true
+	return true
 }
 
 // field returns the field of v, with the embedded pointers on the way made.

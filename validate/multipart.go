@@ -195,6 +195,8 @@ var extended = regexp.MustCompile(`(?i);[ \t]*(file)?name\*`)
 // part takes the content of one part.
 func (d *decoder) part(p *param, x *values, contentType, filename string, isFile bool, content []byte, v reflect.Value) {
 	switch {
+	case d.forbids(p.scope):
+		d.reject(p, "forbidden", "may not be sent with these credentials")
 	case isFile != (p.node.kind == fileNode):
 		d.reject(p, "type", map[bool]string{true: "must be a file", false: "must not be a file"}[p.node.kind == fileNode])
 	case !isFile:

@@ -24,6 +24,7 @@ type param struct {
 	ptr     bool
 	preset  *preset
 	file    *fileRules // of a fileNode
+	scope   string     // that callers need to send it
 
 	parent reflect.Type
 	rules  string
@@ -32,7 +33,7 @@ type param struct {
 var durationType = reflect.TypeFor[time.Duration]()
 
 func newParam(f boundField) (param, error) {
-	p := param{source: f.tag.source, name: f.tag.name, pointer: pointer(f.tag.name), index: f.index, parent: f.parent, rules: f.rules}
+	p := param{source: f.tag.source, name: f.tag.name, pointer: pointer(f.tag.name), index: f.index, parent: f.parent, rules: f.rules, scope: f.scope}
 	if p.source == header {
 		p.name = textproto.CanonicalMIMEHeaderKey(p.name)
 	}
@@ -240,6 +241,9 @@ func (d *decoder) bind(p *param, x *values, v reflect.Value) {
 		if p.preset != nil {
 			p.preset.set(field(v, p.index))
 		}
+		return
+	case d.forbids(p.scope):
+		d.reject(p, "forbidden", "may not be sent with these credentials")
 		return
 	case p.slice && x.n > d.lim.items:
 		d.reject(p, "max_items", "must not come more than "+strconv.Itoa(d.lim.items)+" times")

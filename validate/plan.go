@@ -29,6 +29,8 @@ type plan struct {
 	query  map[string]int
 	forms  map[string]int // by name, index into params
 
+	scoped string // a field with a scope tag
+
 	rules *rules
 }
 
@@ -59,6 +61,7 @@ func compile(typ reflect.Type, setup func(*validator.Validate) error, tr Transla
 		return nil, errors.Join(c.errs...)
 	}
 	p.json.findPresets(map[*object]bool{})
+	p.scoped = c.scoped
 	var err error
 	if p.rules, err = newRules(typ, c.nodes, setup); err != nil {
 		return nil, err
@@ -122,6 +125,7 @@ func (p *plan) fields(c *compiler) {
 type compiler struct {
 	nodes   map[reflect.Type]*node
 	presets []boundPreset
+	scoped  string // a field with a scope tag
 	errs    []error
 }
 
@@ -147,6 +151,7 @@ type boundField struct {
 	rules  string
 	preset *string // its default tag
 	files  string  // its file tag
+	scope  string  // its scope tag
 }
 
 // flatten returns t's fields, with those of embedded structs in their place.
@@ -183,6 +188,7 @@ func (c *compiler) flatten(t reflect.Type, where string, index []int, inside map
 		}
 		rules := f.Tag.Get("validate")
 		ruled := rules != "" && rules != "-"
+		scope, hasScope := f.Tag.Lookup("scope")
 		var preset *string
 		if text, ok := f.Tag.Lookup("default"); ok {
 			preset = &text
@@ -197,8 +203,15 @@ func (c *compiler) flatten(t reflect.Type, where string, index []int, inside map
 			}
 		case preset != nil && (tag.source == "" || tag.source == path):
 			c.fail(at, "has a default, but is never left out of a request")
+		case hasScope && (scope == "" || strings.ContainsAny(scope, ` "\`)):
+			c.fail(at, "has a scope tag whose scope %q can't be one", scope)
+		case hasScope && tag.source == "":
+			c.fail(at, "has a scope tag, but is bound from nothing")
 		case tag.source != "":
-			fields = append(fields, boundField{where: at, tag: tag, index: here, typ: f.Type, parent: t, rules: rules, preset: preset, files: f.Tag.Get("file")})
+			if hasScope {
+				c.scoped = at
+			}
+			fields = append(fields, boundField{where: at, tag: tag, index: here, typ: f.Type, parent: t, rules: rules, preset: preset, files: f.Tag.Get("file"), scope: scope})
 		case tag.present: // "-"
 			if ruled || rules != "-" && hasRules(f.Type) {
 				c.fail(at, `has rules but is bound from nothing; tag it validate:"-"`)

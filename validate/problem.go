@@ -75,6 +75,14 @@ func invalid(fields []httperr.Field) *httperr.Problem {
 	return p
 }
 
+// forbidden is the answer to fields that the caller may not send.
+func forbidden(fields []httperr.Field) *httperr.Problem {
+	p := refuse(http.StatusForbidden, "forbidden", "Some fields may not be sent with these credentials.", reason(fields))
+	p.Audit.Name = audit.AuthzFail
+	p.Fields = fields
+	return p
+}
+
 const brokenCode = "validation_failed"
 
 // failed is the answer to fields that break their rules.

@@ -2,6 +2,7 @@ package validate
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -82,6 +83,7 @@ func newResponseFilter(typ reflect.Type, cfg []ResponseConfig) (*responseFilter,
 	if err != nil {
 		return nil, fmt.Errorf("validate: Response: %w", err)
 	}
+	lim.hasScope = func(context.Context, string) bool { return true }
 	lim.depth, lim.items, lim.values = 1000, int(min(lim.bytes, 1<<30)), int(min(lim.bytes, 1<<30))
 	p, err := compile(typ, nil, nil)
 	if err != nil {
@@ -136,7 +138,7 @@ func (f *responseFilter) filter(r *http.Request, h http.Header, held *heldRespon
 		return nil, fmt.Errorf("validate: Response: the response has another type than a %s at %q", typeName(f.plan.typ), s.place())
 	}
 	if f.rules {
-		err := f.plan.guard(&f.lim, func(d *decoder) error {
+		err := f.plan.guard(r.Context(), &f.lim, func(d *decoder) error {
 			v := reflect.New(f.plan.typ).Elem()
 			if err := d.document(f.plan.json, s.out, v); err != nil {
 				return err

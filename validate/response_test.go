@@ -15,7 +15,7 @@ import (
 )
 
 type account struct {
-	Name  string                 `json:"name" validate:"required"`
+	Name  string                 `json:"name" validate:"required" scope:"names"`
 	Since *time.Time             `json:"since,omitzero"`
 	Tags  []string               `json:"tags,omitzero"`
 	Home  *homeAddress           `json:"home,omitzero"`
@@ -136,6 +136,10 @@ func TestResponseOfOtherKinds(t *testing.T) {
 		{"a problem after a part", "GET", func(w http.ResponseWriter, r *http.Request) {
 			respond(200, `{"name":"hunter2"`).ServeHTTP(w, r)
 			httperr.Write(w, r, httperr.New(404, "not_found", "Not here."))
+		}, 500, "error_id"},
+		{"larger than may be, after what could be all", "GET", func(w http.ResponseWriter, r *http.Request) {
+			respond(200, `{"free":"hunter2"}`).ServeHTTP(w, r)
+			_, _ = w.Write([]byte(strings.Repeat(" ", 1<<20)))
 		}, 500, "error_id"},
 		{"HEAD", "HEAD", func(w http.ResponseWriter, r *http.Request) { respond(200, `{"name":"al"}`).ServeHTTP(w, r) }, 200, ""},
 		{"flushed", "GET", func(w http.ResponseWriter, r *http.Request) {

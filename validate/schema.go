@@ -59,6 +59,7 @@ type member struct {
 	node    *node
 	quoted  bool
 	preset  *preset
+	scope   string // that callers need to send it
 
 	parent reflect.Type
 	rules  string
@@ -110,7 +111,7 @@ func (o *object) add(c *compiler, f boundField) {
 	o.names[f.tag.name] = len(o.fields)
 	o.fields = append(o.fields, member{
 		name: f.tag.name, pointer: pointer(f.tag.name), index: f.index, node: n,
-		quoted: f.tag.quoted && quotable(n), preset: p, parent: f.parent, rules: f.rules,
+		quoted: f.tag.quoted && quotable(n), preset: p, scope: f.scope, parent: f.parent, rules: f.rules,
 	})
 }
 

@@ -69,6 +69,7 @@
 // # Answers
 //
 //	400  malformed_body, body_required, invalid_body, invalid_parameter
+//	403  forbidden
 //	413  body_too_large
 //	415  unsupported_media_type
 //	422  validation_failed
@@ -145,6 +146,19 @@ type Config struct {
 	AllowUnknown bool
 	// RefuseUnknownQuery refuses query parameters that no field is bound from.
 	RefuseUnknownQuery bool
+	// HasScope reports whether the caller of the request that ctx belongs to has a scope, for
+	// fields with a scope tag, which only such callers may send:
+	//
+	//	Price float64 `json:"price" scope:"items:price"`
+	//
+	// Others that send one, if only as null, are answered with 403. It must be set if T has
+	// such fields, and must be safe for concurrent use; with auth above it is
+	//
+	//	func(ctx context.Context, scope string) bool {
+	//		id, ok := auth.FromContext(ctx)
+	//		return ok && slices.Contains(id.Scopes, scope)
+	//	}
+	HasScope func(ctx context.Context, scope string) bool
 	// Setup is called once, at construction, to register rules of your own:
 	// validations, aliases, and struct-level rules that compare fields. Rules
 	// must be safe for concurrent use and must not keep what they are given.
@@ -193,11 +207,15 @@ func New[T any](cfg Config) (*Validator[T], error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Validator[T]{plan: p, lim: lim}, nil
+	v := &Validator[T]{plan: p, lim: lim}
+	if err := v.scoped(); err != nil {
+		return nil, err
+	}
+	return v, nil
 }
 
 // Decode returns the T that r holds. Its error is an [*httperr.Problem] with a
-// status of 400, 413, 415 or 422, which [httperr.Write] renders; any other
+// status of 400, 403, 413, 415 or 422, which [httperr.Write] renders; any other
 // error is the server's fault: a rule or an UnmarshalJSON panicked. On error
 // the T is zero. The body is consumed, within cfg's bound; w is told when it is
 // exceeded, so that the server closes the connection.
@@ -304,7 +322,19 @@ func Decode[T any](w http.ResponseWriter, r *http.Request, cfg ...Config) (T, er
 		}
 		p, _ = plans.LoadOrStore(typ, made)
 	}
-	return (&Validator[T]{plan: p.(*plan), lim: lim}).Decode(w, r)
+	v := &Validator[T]{plan: p.(*plan), lim: lim}
+	if err := v.scoped(); err != nil {
+		return zero, err
+	}
+	return v.Decode(w, r)
+}
+
+// scoped returns an error if there are fields for some callers, and no way to tell who they are.
+func (v *Validator[T]) scoped() error {
+	if v.plan.scoped != "" && v.lim.hasScope == nil {
+		return fmt.Errorf("validate: %s: has a scope tag, which needs Config.HasScope", v.plan.scoped)
+	}
+	return nil
 }
 
 func only(cfg []Config) (Config, error) {
@@ -327,6 +357,7 @@ type limits struct {
 	gzip               bool
 	allowUnknown       bool
 	refuseUnknownQuery bool
+	hasScope           func(context.Context, string) bool
 }
 
 func (c Config) limits() (limits, error) {
@@ -340,7 +371,7 @@ func (c Config) limits() (limits, error) {
 	}
 	return limits{
 		bytes: or(c.MaxBytes, defaultMaxBytes), stream: or(c.MaxStreamBytes, 64<<20), depth: or(c.MaxDepth, 32), items: or(c.MaxItems, 10_000),
-		values: or(c.MaxValues, 50_000), text: or(c.MaxString, math.MaxInt), errors: or(c.MaxErrors, 100), checks: or(c.CheckTimeout, 5*time.Second), gzip: c.AllowGzip, allowUnknown: c.AllowUnknown, refuseUnknownQuery: c.RefuseUnknownQuery,
+		values: or(c.MaxValues, 50_000), text: or(c.MaxString, math.MaxInt), errors: or(c.MaxErrors, 100), checks: or(c.CheckTimeout, 5*time.Second), gzip: c.AllowGzip, allowUnknown: c.AllowUnknown, refuseUnknownQuery: c.RefuseUnknownQuery, hasScope: c.HasScope,
 	}, nil
 }
 
