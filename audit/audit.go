@@ -35,6 +35,7 @@ const (
 	RateLimitExceeded   = "excess_rate_limit_exceeded" // a limit refused
 	InputValidationFail = "input_validation_fail"      // input broke the rules
 	ExcessDataExposure  = "excess_data_exposure"       // a response had more than its type declares
+	PolicyViolation     = "browser_policy_violation"   // a browser reports what a page tried against its policy
 	MaliciousCORS       = "malicious_cors"             // a cross-origin request was refused
 	MaliciousExtraneous = "malicious_extraneous"       // something that no honest client sends
 	SysCrash            = "sys_crash"                  // a handler panicked

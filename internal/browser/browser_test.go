@@ -271,3 +271,25 @@ if (parent !== window) parent.postMessage('framed', '*');
 		t.Errorf("a page that forbids frames, in a frame: got %v", got)
 	}
 }
+
+// A page whose policy has a nonce runs the script that has it, and none that was slipped in.
+func TestNonce(t *testing.T) {
+	chromium(t)
+	s := newSite(t)
+	s.mux.Handle("/", transport.Secure(transport.Headers{})(transport.Page(transport.CSP{Nonce: true})(
+		http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "text/html; charset=utf-8")
+			_, _ = fmt.Fprintf(w, `<!doctype html><p id="own">untouched</p><p id="other">untouched</p>
+<script nonce="%s">document.getElementById('own').textContent = 'run';</script>
+<script>document.getElementById('other').textContent = 'run';</script>
+<script nonce="AAAAAAAAAAAAAAAAAAAAAA==">document.getElementById('other').textContent = 'run';</script>
+<script src="data:text/javascript,document.getElementById('other').textContent='run'"></script>
+<img src="x" onerror="document.getElementById('other').textContent = 'run'">`, html.EscapeString(transport.Nonce(r.Context())))
+		}))))
+	dom := open(t, s.URL)
+	for _, want := range []string{`<p id="own">run</p>`, `<p id="other">untouched</p>`} {
+		if !strings.Contains(dom, want) {
+			t.Errorf("got %s, want %s", dom, want)
+		}
+	}
+}

@@ -49,6 +49,8 @@ type Scope struct {
 
 	Inputs *Input // validate: decoded input, newest first
 
+	Nonce string // transport: that of the answer's Content-Security-Policy
+
 	Costs any // ratelimit: *ratelimit.Reservation, what the request was counted as, newest first
 }
 

@@ -1,0 +1,237 @@
+package transport
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"fmt"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/sallyport/sallyport/internal/scope"
+)
+
+// A CSP is a Content-Security-Policy (Content Security Policy Level 3) for pages. The zero
+// CSP lets a page do nothing but be shown, unframed. Each list has the sources of a
+// directive as they are written there, keywords and hashes in their quotes: "'self'",
+// "https://cdn.example.com", "'sha256-…'". A nil list leaves a fetch directive to
+// DefaultSrc, and stands for 'none' in all others; object-src is always 'none'.
+type CSP struct {
+	DefaultSrc  []string // nil: 'none'
+	ScriptSrc   []string
+	StyleSrc    []string
+	ImgSrc      []string
+	FontSrc     []string
+	ConnectSrc  []string
+	MediaSrc    []string
+	FrameSrc    []string
+	WorkerSrc   []string
+	ManifestSrc []string
+
+	FrameAncestors []string // who may frame the page
+	FormAction     []string // where forms may be sent
+	BaseURI        []string
+
+	// Nonce allows the scripts and styles that have the nonce of the answer, which [Nonce]
+	// returns. Each answer has its own, of 128 random bits, so no page may be cached.
+	Nonce bool
+	// StrictDynamic also allows what an allowed script loads. It needs Nonce, or hashes in
+	// ScriptSrc, and makes browsers pass over the hosts there.
+	StrictDynamic bool
+	// RequireTrustedTypes refuses strings where a script could come of them, such as
+	// innerHTML.
+	RequireTrustedTypes bool
+	// UpgradeInsecureRequests has http: URLs of the page loaded by https:.
+	UpgradeInsecureRequests bool
+	// ReportTo is where browsers send reports of what they have refused: a path such as
+	// "/csp-reports", where [CSPReports] is served, or an https URL.
+	ReportTo string
+	// ReportOnly refuses nothing and reports all, to try a policy out. The policy of a
+	// [Secure] above holds on.
+	ReportOnly bool
+
+	// AllowUnsafeScripts allows sources of scripts that make a policy worthless against
+	// injected ones: 'unsafe-inline', 'unsafe-eval', 'unsafe-hashes', *, whole schemes.
+	AllowUnsafeScripts bool
+	// AllowUnsafeStyles allows 'unsafe-inline' and * for styles.
+	AllowUnsafeStyles bool
+}
+
+// Page returns a door that sets c on the answers of the handlers below, in place of what
+// [Secure] above has set, for routes that answer with pages. It panics if c can't work: with a
+// source that is none, that has no effect beside others, or that is unsafe and not allowed.
+//
+// Refusals and errors below carry it as well. With Nonce an answer costs a random number.
+func Page(c CSP) func(http.Handler) http.Handler {
+	p, err := c.compile()
+	if err != nil {
+		panic(err.Error())
+	}
+	return func(next http.Handler) http.Handler {
+		mustHandler("Page", next)
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			h := w.Header()
+			if p.endpoints != nil {
+				h["Reporting-Endpoints"] = p.endpoints
+			}
+			if !c.Nonce {
+				h[p.name] = p.whole
+			} else {
+				var b [16]byte
+				_, _ = rand.Read(b[:]) // never fails
+				nonce := base64.StdEncoding.EncodeToString(b[:])
+				var s *scope.Scope
+				s, r = scope.For(r)
+				s.Nonce = nonce
+				h[p.name] = []string{strings.Join(p.parts, nonce)}
+			}
+			next.ServeHTTP(w, r)
+		})
+	}
+}
+
+// Nonce returns the nonce of the answer to the request of ctx, for the attributes of its
+// script and style elements, or "" if no [Page] with one is above.
+//
+//	<script nonce="{{.Nonce}}">…</script>
+func Nonce(ctx context.Context) string {
+	if s := scope.From(ctx); s != nil {
+		return s.Nonce
+	}
+	return ""
+}
+
+// String returns the policy, for Headers.ContentSecurityPolicy. It panics where [Page] does,
+// and if c has a Nonce.
+func (c CSP) String() string {
+	p, err := c.compile()
+	if err == nil && c.Nonce {
+		err = fmt.Errorf("transport: CSP.Nonce: needs Page, which makes one for each answer")
+	}
+	if err != nil {
+		panic(err.Error())
+	}
+	return p.whole[0]
+}
+
+// A compiledCSP is a policy as it is sent.
+type compiledCSP struct {
+	name      string   // of the field
+	whole     []string // without a nonce
+	parts     []string // with one: what stands between the nonces
+	endpoints []string
+}
+
+func (c *CSP) compile() (p compiledCSP, err error) {
+	p.name = "Content-Security-Policy"
+	if c.ReportOnly {
+		p.name += "-Report-Only"
+		if c.ReportTo == "" {
+			return p, fmt.Errorf("transport: CSP.ReportOnly: has no effect without ReportTo")
+		}
+	}
+	script, style := slices.Clone(c.ScriptSrc), slices.Clone(c.StyleSrc)
+	if c.StrictDynamic {
+		if !c.Nonce && !slices.ContainsFunc(script, hashSource.MatchString) {
+			return p, fmt.Errorf("transport: CSP.StrictDynamic: needs Nonce, or hashes in ScriptSrc, or nothing would run")
+		}
+		script = append(script, "'strict-dynamic'")
+	}
+	const nonce = "\x00" // no source has it
+	if c.Nonce {
+		for _, l := range []*[]string{&script, &style} {
+			if slices.Equal(*l, []string{"'none'"}) {
+				*l = nil
+			}
+			*l = append(*l, "'nonce-"+nonce+"'")
+		}
+	}
+	var b strings.Builder
+	for _, d := range []struct {
+		field, name string
+		sources     []string
+		own, always bool // own: not left to default-src
+	}{
+		{"DefaultSrc", "default-src", c.DefaultSrc, true, true},
+		{"ScriptSrc", "script-src", script, false, false}, {"StyleSrc", "style-src", style, false, false},
+		{"ImgSrc", "img-src", c.ImgSrc, false, false}, {"FontSrc", "font-src", c.FontSrc, false, false},
+		{"ConnectSrc", "connect-src", c.ConnectSrc, false, false}, {"MediaSrc", "media-src", c.MediaSrc, false, false},
+		{"FrameSrc", "frame-src", c.FrameSrc, false, false}, {"WorkerSrc", "worker-src", c.WorkerSrc, false, false},
+		{"ManifestSrc", "manifest-src", c.ManifestSrc, false, false},
+		{"", "object-src", nil, true, true},
+		{"FrameAncestors", "frame-ancestors", c.FrameAncestors, true, true},
+		{"FormAction", "form-action", c.FormAction, true, true}, {"BaseURI", "base-uri", c.BaseURI, true, true},
+	} {
+		if d.sources == nil && !d.always {
+			continue
+		}
+		if len(d.sources) == 0 {
+			d.sources = []string{"'none'"}
+		}
+		for _, s := range d.sources {
+			if err := c.source(d.name, s, len(d.sources), nonce); err != nil {
+				return p, fmt.Errorf("transport: CSP.%s: %w", d.field, err)
+			}
+		}
+		b.WriteString(d.name + " " + strings.Join(d.sources, " ") + "; ")
+	}
+	if c.RequireTrustedTypes {
+		b.WriteString("require-trusted-types-for 'script'; ")
+	}
+	if c.UpgradeInsecureRequests {
+		b.WriteString("upgrade-insecure-requests; ")
+	}
+	if c.ReportTo != "" {
+		if !reportPlace.MatchString(c.ReportTo) {
+			return p, fmt.Errorf("transport: CSP.ReportTo: %q is neither a path nor an https URL", c.ReportTo)
+		}
+		b.WriteString("report-uri " + c.ReportTo + "; report-to csp; ")
+		p.endpoints = []string{`csp="` + c.ReportTo + `"`}
+	}
+	policy := strings.TrimSuffix(b.String(), "; ")
+	p.whole, p.parts = []string{policy}, strings.Split(policy, nonce)
+	return p, nil
+}
+
+var (
+	hashSource   = regexp.MustCompile(`^'sha(256|384|512)-[A-Za-z0-9+/]{43,86}={0,2}'$`)
+	schemeSource = regexp.MustCompile(`^[a-z][a-z0-9+.-]*:$`)
+	hostSource   = regexp.MustCompile(`^([a-z][a-z0-9+.-]*://)?(\*\.)?[a-zA-Z0-9-]+(\.[a-zA-Z0-9-]+)*(:(\*|[0-9]{1,5}))?(/[A-Za-z0-9._~!$&()*+=:@%/-]*)?$`)
+	reportPlace  = regexp.MustCompile(`^(https://[a-zA-Z0-9.-]+(:[0-9]{1,5})?)?/[A-Za-z0-9._~!$&()*+=:@%/?-]*$`)
+)
+
+// source checks one of n sources of a directive.
+func (c *CSP) source(directive, s string, n int, nonce string) error {
+	scripts := directive == "script-src" || directive == "worker-src" || directive == "default-src"
+	unsafe := false
+	switch s {
+	case "'none'":
+		if n > 1 {
+			return fmt.Errorf("'none' has no effect beside other sources")
+		}
+	case "'self'", "'report-sample'", "'strict-dynamic'", "'wasm-unsafe-eval'", "'nonce-" + nonce + "'":
+	case "'unsafe-inline'", "'unsafe-eval'", "'unsafe-hashes'", "*":
+		unsafe = true
+	case "self", "none", "unsafe-inline", "unsafe-eval", "unsafe-hashes", "strict-dynamic", "report-sample":
+		return fmt.Errorf("%q is a keyword; write it in quotes, '%s'", s, s)
+	default:
+		switch {
+		case hashSource.MatchString(s), hostSource.MatchString(s):
+		case schemeSource.MatchString(s):
+			unsafe = true
+		case strings.HasPrefix(s, "'nonce-"):
+			return fmt.Errorf("%q would be the same in each answer; use Nonce", s)
+		default:
+			return fmt.Errorf("%q is no source", s)
+		}
+	}
+	switch {
+	case unsafe && scripts && !c.AllowUnsafeScripts:
+		return fmt.Errorf("%s lets injected scripts run; it needs AllowUnsafeScripts", s)
+	case unsafe && directive == "style-src" && !c.AllowUnsafeStyles:
+		return fmt.Errorf("%s lets injected styles in; it needs AllowUnsafeStyles", s)
+	}
+	return nil
+}

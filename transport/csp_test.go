@@ -1,0 +1,177 @@
+package transport_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/sallyport/sallyport/transport"
+)
+
+const strictPage = "default-src 'none'; object-src 'none'; frame-ancestors 'none'; form-action 'none'; base-uri 'none'"
+
+func TestASVS_3_4_3_PagePolicy(t *testing.T) {
+	hash := "'sha256-" + strings.Repeat("A", 43) + "='"
+	for _, tt := range []struct {
+		name string
+		csp  transport.CSP
+		want string
+	}{
+		{"zero", transport.CSP{}, strictPage},
+		{"sources", transport.CSP{DefaultSrc: []string{"'self'"}, ScriptSrc: []string{"'self'", hash, "https://cdn.example.com/lib/"}, ImgSrc: []string{"data:", "*.example.com:8443"}, FrameSrc: []string{}},
+			"default-src 'self'; script-src 'self' " + hash + " https://cdn.example.com/lib/; img-src data: *.example.com:8443; frame-src 'none'; object-src 'none'; frame-ancestors 'none'; form-action 'none'; base-uri 'none'"},
+		{"ancestors", transport.CSP{FrameAncestors: []string{"'self'"}, FormAction: []string{"'self'"}, BaseURI: []string{"'self'"}}, "default-src 'none'; object-src 'none'; frame-ancestors 'self'; form-action 'self'; base-uri 'self'"},
+		{"switches", transport.CSP{RequireTrustedTypes: true, UpgradeInsecureRequests: true}, strictPage + "; require-trusted-types-for 'script'; upgrade-insecure-requests"},
+		{"strict by hash", transport.CSP{ScriptSrc: []string{hash}, StrictDynamic: true}, "default-src 'none'; script-src " + hash + " 'strict-dynamic'; " + strictPage[len("default-src 'none'; "):]},
+		{"unsafe as asked for", transport.CSP{ScriptSrc: []string{"'unsafe-eval'", "https:"}, AllowUnsafeScripts: true, StyleSrc: []string{"'unsafe-inline'"}, AllowUnsafeStyles: true},
+			"default-src 'none'; script-src 'unsafe-eval' https:; style-src 'unsafe-inline'; " + strictPage[len("default-src 'none'; "):]},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			h := transport.Secure(transport.Headers{})(transport.Page(tt.csp)(http.HandlerFunc(ok)))
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
+			if got := w.Header().Values("Content-Security-Policy"); len(got) != 1 || got[0] != tt.want || tt.csp.String() != tt.want {
+				t.Errorf("got %q,\nwant %q", got, tt.want)
+			}
+			if got := transport.Nonce(t.Context()); got != "" {
+				t.Errorf("a nonce without a page: %q", got)
+			}
+		})
+	}
+}
+
+func TestASVS_3_4_3_Nonces(t *testing.T) {
+	seen := map[string]bool{}
+	var inner string
+	h := transport.Secure(transport.Headers{})(transport.Page(transport.CSP{Nonce: true, StrictDynamic: true, StyleSrc: []string{"'none'"}})(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		inner = transport.Nonce(r.Context())
+	})))
+	policy := regexp.MustCompile(`^default-src 'none'; script-src 'strict-dynamic' 'nonce-([A-Za-z0-9+/]{22}==)'; style-src 'nonce-([A-Za-z0-9+/]{22}==)'; object-src`)
+	for range 100 {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
+		m := policy.FindStringSubmatch(w.Header().Get("Content-Security-Policy"))
+		if m == nil || m[1] != inner || m[2] != inner || seen[inner] {
+			t.Fatalf("got %q with the nonce %q", w.Header().Get("Content-Security-Policy"), inner)
+		}
+		seen[inner] = true
+	}
+}
+
+func TestASVS_3_4_7_ReportingLocation(t *testing.T) {
+	for _, only := range []bool{false, true} {
+		h := transport.Secure(transport.Headers{})(transport.Page(transport.CSP{ReportTo: "/csp-reports", ReportOnly: only})(http.HandlerFunc(ok)))
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
+		name, other := "Content-Security-Policy", "Content-Security-Policy-Report-Only"
+		if only {
+			name, other = other, name
+		}
+		if got := w.Header().Get(name); got != strictPage+"; report-uri /csp-reports; report-to csp" || w.Header().Get("Reporting-Endpoints") != `csp="/csp-reports"` {
+			t.Errorf("got %v", w.Header())
+		}
+		if got := w.Header().Get(other); only != (got != "") {
+			t.Errorf("the policy of Secure is %q", got)
+		}
+	}
+}
+
+func TestPageConstruction(t *testing.T) {
+	for want, c := range map[string]transport.CSP{
+		"CSP.ScriptSrc: \"self\" is a keyword":         {ScriptSrc: []string{"self"}},
+		"CSP.ScriptSrc: 'unsafe-inline' lets":          {ScriptSrc: []string{"'unsafe-inline'"}},
+		"CSP.DefaultSrc: * lets":                       {DefaultSrc: []string{"*"}},
+		"CSP.WorkerSrc: data: lets":                    {WorkerSrc: []string{"data:"}},
+		"CSP.StyleSrc: 'unsafe-inline' lets":           {StyleSrc: []string{"'unsafe-inline'"}},
+		"CSP.ImgSrc: 'none' has no effect":             {ImgSrc: []string{"'none'", "'self'"}},
+		"CSP.ScriptSrc: \"'nonce-abc'\" would be":      {ScriptSrc: []string{"'nonce-abc'"}},
+		"CSP.ImgSrc: \"a; script-src *\" is no source": {ImgSrc: []string{"a; script-src *"}},
+		"CSP.ImgSrc: \"a,b\" is no source":             {ImgSrc: []string{"a,b"}},
+		"CSP.ImgSrc: \"a\\r\\nb\" is no source":        {ImgSrc: []string{"a\r\nb"}},
+		"CSP.ImgSrc: \"\" is no source":                {ImgSrc: []string{""}},
+		"CSP.ScriptSrc: \"'sha256-abc'\" is no source": {ScriptSrc: []string{"'sha256-abc'"}},
+		"CSP.StrictDynamic: needs Nonce":               {StrictDynamic: true},
+		"CSP.ReportOnly: has no effect":                {ReportOnly: true},
+		"CSP.ReportTo: \"http://a/b\" is neither":      {ReportTo: "http://a/b"},
+		"CSP.ReportTo: \"/a;b\" is neither":            {ReportTo: "/a;b"},
+	} {
+		func() {
+			defer func() {
+				if got := fmt.Sprint(recover()); !strings.Contains(got, want) {
+					t.Errorf("got %s, want %s", got, want)
+				}
+			}()
+			transport.Page(c)
+		}()
+	}
+	defer func() {
+		if got := fmt.Sprint(recover()); !strings.Contains(got, "CSP.Nonce: needs Page") {
+			t.Errorf("got %s", got)
+		}
+	}()
+	_ = transport.CSP{Nonce: true}.String()
+}
+
+// Whatever the sources are, the policy has the directives that it should have, and no more.
+func FuzzCSP(f *testing.F) {
+	f.Add("'self'", "https://a.example/x", "/r")
+	f.Add("data:", "'none'", "https://a.example/r?x")
+	f.Add("a;b", "c d", "")
+	f.Fuzz(func(t *testing.T, img, script, report string) {
+		c := transport.CSP{ImgSrc: []string{img}, ScriptSrc: []string{script}, ReportTo: report, Nonce: true}
+		w := httptest.NewRecorder()
+		refused := func() (cause any) {
+			defer func() { cause = recover() }()
+			transport.Page(c)(http.HandlerFunc(ok)).ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
+			return nil
+		}()
+		if refused != nil {
+			if !strings.HasPrefix(fmt.Sprint(refused), "transport: CSP.") {
+				t.Fatalf("panicked with %v", refused)
+			}
+			return
+		}
+		var names []string
+		for d := range strings.SplitSeq(w.Header().Get("Content-Security-Policy"), ";") {
+			fields := strings.Fields(d)
+			names = append(names, fields[0])
+			switch fields[0] {
+			case "img-src":
+				if len(fields) != 2 || fields[1] != img {
+					t.Errorf("got %q of %q", fields, img)
+				}
+			case "script-src":
+				if len(fields) > 3 || slices.Contains(fields, "'unsafe-inline'") {
+					t.Errorf("got %q of %q", fields, script)
+				}
+			}
+		}
+		want := "default-src script-src style-src img-src object-src frame-ancestors form-action base-uri"
+		if report != "" {
+			want += " report-uri report-to"
+		}
+		if got := strings.Join(names, " "); got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	})
+}
+
+func ExamplePage() {
+	page := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		_, _ = fmt.Fprintf(w, "<script nonce=%q>document.title = 'hello'</script>\n", transport.Nonce(r.Context()))
+	})
+	mux := http.NewServeMux()
+	mux.Handle("GET /", transport.Page(transport.CSP{Nonce: true, ImgSrc: []string{"'self'"}, ReportTo: "/csp-reports"})(page))
+	mux.Handle("POST /csp-reports", transport.CSPReports())
+	h := transport.Secure(transport.Headers{})(mux)
+
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
+	fmt.Println(strings.Contains(w.Header().Get("Content-Security-Policy"), "script-src 'nonce-"))
+	// Output: true
+}
