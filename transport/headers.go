@@ -2,7 +2,9 @@ package transport
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -23,7 +25,8 @@ type Headers struct {
 	// is sent over HTTPS only (RFC 6797, section 7.2). It holds for all ports and, as
 	// given here, all subdomains of the host for a year after the last answer: where
 	// one of them must stay on plain HTTP, say "max-age=31536000". Less than a year is
-	// for trying it out.
+	// for trying it out. With "preload", which lets the host into the lists of browsers, it
+	// must have what those ask for: a year or more, and includeSubDomains.
 	StrictTransportSecurity string
 	// ReferrerPolicy is "no-referrer" by default.
 	ReferrerPolicy string
@@ -32,12 +35,16 @@ type Headers struct {
 	CrossOriginResourcePolicy string
 	// CrossOriginOpenerPolicy is "same-origin" by default.
 	CrossOriginOpenerPolicy string
+	// CrossOriginEmbedderPolicy is not sent by default. Pages that must be isolated from others
+	// have "require-corp" or "credentialless".
+	CrossOriginEmbedderPolicy string
 	// FrameOptions is the value of X-Frame-Options, "DENY" by default.
 	FrameOptions string
 	// CacheControl is "no-store" by default. A handler that may be cached sets its
 	// own value.
 	CacheControl string
-	// PermissionsPolicy is not sent by default: it does nothing for what is not a page.
+	// PermissionsPolicy is not sent by default: it does nothing for what is not a page. See
+	// [Permissions].
 	PermissionsPolicy string
 
 	// Omit names the fields that are not sent, such as "X-Frame-Options". All those
@@ -95,10 +102,11 @@ func (h Headers) compile() (always []presetField, hsts []string) {
 	}{
 		{"", "X-Content-Type-Options", "", "nosniff", nil},
 		{"ContentSecurityPolicy", "Content-Security-Policy", h.ContentSecurityPolicy, "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; object-src 'none'; form-action 'none'", nil},
-		{"StrictTransportSecurity", "Strict-Transport-Security", h.StrictTransportSecurity, "max-age=31536000; includeSubDomains", hasMaxAge},
+		{"StrictTransportSecurity", "Strict-Transport-Security", h.StrictTransportSecurity, "max-age=31536000; includeSubDomains", isHSTS},
 		{"ReferrerPolicy", "Referrer-Policy", h.ReferrerPolicy, "no-referrer", listOf("no-referrer", "no-referrer-when-downgrade", "origin", "origin-when-cross-origin", "same-origin", "strict-origin", "strict-origin-when-cross-origin", "unsafe-url")},
 		{"CrossOriginResourcePolicy", "Cross-Origin-Resource-Policy", h.CrossOriginResourcePolicy, "same-origin", oneOf("same-origin", "same-site", "cross-origin")},
 		{"CrossOriginOpenerPolicy", "Cross-Origin-Opener-Policy", h.CrossOriginOpenerPolicy, "same-origin", oneOf("same-origin", "same-origin-allow-popups", "noopener-allow-popups", "unsafe-none")},
+		{"CrossOriginEmbedderPolicy", "Cross-Origin-Embedder-Policy", h.CrossOriginEmbedderPolicy, "", oneOf("require-corp", "credentialless", "unsafe-none")},
 		{"FrameOptions", "X-Frame-Options", h.FrameOptions, "DENY", oneOf("DENY", "SAMEORIGIN")},
 		{"CacheControl", "Cache-Control", h.CacheControl, "no-store", nil},
 		{"PermissionsPolicy", "Permissions-Policy", h.PermissionsPolicy, "", nil},
@@ -145,19 +153,75 @@ func listOf(values ...string) func(string) bool {
 	}
 }
 
-// hasMaxAge reports whether v has the one directive that browsers require of
-// Strict-Transport-Security, exactly once.
-func hasMaxAge(v string) bool {
-	n := 0
+// isHSTS reports whether v has the one directive that browsers require of
+// Strict-Transport-Security, exactly once, and with preload what its list requires.
+func isHSTS(v string) bool {
+	n, seconds, subdomains, preload := 0, uint64(0), false, false
 	for directive := range strings.SplitSeq(v, ";") {
 		name, age, _ := strings.Cut(strings.TrimSpace(directive), "=")
-		if !strings.EqualFold(strings.TrimSpace(name), "max-age") {
-			continue
+		switch strings.ToLower(strings.TrimSpace(name)) {
+		case "max-age":
+			var err error
+			if seconds, err = strconv.ParseUint(strings.TrimSpace(age), 10, 63); err != nil {
+				return false
+			}
+			n++
+		case "includesubdomains":
+			subdomains = true
+		case "preload":
+			preload = true
 		}
-		if _, err := strconv.ParseUint(strings.TrimSpace(age), 10, 63); err != nil {
-			return false
-		}
-		n++
 	}
-	return n == 1
+	return n == 1 && (!preload || subdomains && seconds >= 31536000)
 }
+
+// Permissions are what pages may use of a browser's features, by the feature's name, such as
+// "geolocation": the origins that may, as "self", "*" or "https://maps.example.com". An
+// empty list is nobody. Its String is a value of Headers.PermissionsPolicy.
+type Permissions map[string][]string
+
+// NoPermissions returns Permissions that deny the features by which a page learns of the
+// user, the machine or its surroundings, or spends money. Give those that you use to "self".
+func NoPermissions() Permissions {
+	p := make(Permissions)
+	for _, feature := range []string{
+		"accelerometer", "autoplay", "bluetooth", "browsing-topics", "camera", "display-capture", "encrypted-media", "gamepad",
+		"geolocation", "gyroscope", "hid", "identity-credentials-get", "idle-detection", "local-fonts", "magnetometer", "microphone",
+		"midi", "payment", "publickey-credentials-get", "screen-wake-lock", "serial", "storage-access", "usb",
+		"window-management", "xr-spatial-tracking",
+	} {
+		p[feature] = nil
+	}
+	return p
+}
+
+// String returns p as a structured field (RFC 9651, section 3.2), in the order of names. It
+// panics if a feature's name or an origin can't be one.
+func (p Permissions) String() string {
+	var members []string
+	for _, feature := range slices.Sorted(maps.Keys(p)) {
+		if !featureName.MatchString(feature) {
+			panic(fmt.Sprintf("transport: Permissions: %q is no feature", feature))
+		}
+		var who []string
+		for _, origin := range p[feature] {
+			switch {
+			case origin == "self":
+				who = append(who, "self")
+			case origin == "*":
+				who = append(who, "*")
+			case permittedOrigin.MatchString(origin):
+				who = append(who, `"`+origin+`"`)
+			default:
+				panic(fmt.Sprintf("transport: Permissions: %s: %q is neither self, * nor an https origin", feature, origin))
+			}
+		}
+		members = append(members, feature+"=("+strings.Join(who, " ")+")")
+	}
+	return strings.Join(members, ", ")
+}
+
+var (
+	featureName     = regexp.MustCompile(`^[a-z][a-z0-9-]*$`)
+	permittedOrigin = regexp.MustCompile(`^https://(\*\.)?[a-z0-9-]+(\.[a-z0-9-]+)*(:[0-9]{1,5})?$`)
+)

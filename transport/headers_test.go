@@ -250,12 +250,42 @@ func TestSecureRefusesWhatCannotWork(t *testing.T) {
 		{"Headers.StrictTransportSecurity", transport.Headers{StrictTransportSecurity: "max-age=1y"}},
 		{"Headers.StrictTransportSecurity", transport.Headers{StrictTransportSecurity: "max-age=-1"}},
 		{"Headers.StrictTransportSecurity", transport.Headers{StrictTransportSecurity: "max-age=1; max-age=2"}},
+		{"Headers.StrictTransportSecurity", transport.Headers{StrictTransportSecurity: "max-age=31536000; preload"}},
+		{"Headers.StrictTransportSecurity", transport.Headers{StrictTransportSecurity: "max-age=31535999; includeSubDomains; Preload"}},
+		{"Headers.CrossOriginEmbedderPolicy", transport.Headers{CrossOriginEmbedderPolicy: "same-origin"}},
 		{"Headers.Omit", transport.Headers{Omit: []string{"Referer-Policy"}}},
 		{"Headers.Omit", transport.Headers{Omit: []string{""}}},
 		{"Headers.FrameOptions", transport.Headers{FrameOptions: "DENY", Omit: []string{"x-frame-options"}}},
 		{"Headers.StrictTransportSecurity", transport.Headers{StrictTransportSecurity: "max-age=0", Omit: []string{"Strict-Transport-Security"}}},
 	} {
 		wantPanic(t, tt.names, func() { transport.Secure(tt.h) })
+	}
+}
+
+func TestPermissions(t *testing.T) {
+	none := transport.NoPermissions()
+	none["geolocation"] = []string{"self", "https://maps.example.com"}
+	none["fullscreen"] = []string{"*"}
+	w := do(transport.Secure(transport.Headers{PermissionsPolicy: none.String(), CrossOriginEmbedderPolicy: "require-corp", StrictTransportSecurity: "max-age=63072000; includeSubDomains; preload"})(ok), httptest.NewRequest("GET", "/", nil))
+	got := w.Header().Get("Permissions-Policy")
+	for _, want := range []string{`geolocation=(self "https://maps.example.com")`, "fullscreen=(*)", "camera=()", "payment=()", "usb=()"} {
+		if !slices.Contains(strings.Split(got, ", "), want) {
+			t.Errorf("got %s, which lacks %s", got, want)
+		}
+	}
+	if w.Header().Get("Cross-Origin-Embedder-Policy") != "require-corp" {
+		t.Errorf("got %v", w.Header())
+	}
+	if len(transport.NoPermissions()["geolocation"]) != 0 {
+		t.Error("a change of one is seen in the next")
+	}
+	for want, p := range map[string]transport.Permissions{
+		`"Camera" is no feature`:     {"Camera": nil},
+		`"a=(*), b" is no feature`:   {"a=(*), b": nil},
+		`"http://a" is neither self`: {"camera": {"http://a"}},
+		`"'self'" is neither self`:   {"camera": {"'self'"}},
+	} {
+		wantPanic(t, want, func() { _ = p.String() })
 	}
 }
 

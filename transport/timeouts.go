@@ -1,0 +1,55 @@
+package transport
+
+import (
+	"context"
+	"net/http"
+	"time"
+)
+
+// Timeouts are those of a route, in place of the server's, which suit most. Zero leaves the
+// server's as it is.
+type Timeouts struct {
+	// Read is how long the client may take to send the body, from when the door is entered.
+	Read time.Duration
+	// Write is how long it may take until the response is read, from when the door is entered.
+	// More than the server's WriteTimeout lets a download run on.
+	Write time.Duration
+	// Handler is how long the handler has: its request's context ends then, and an error that
+	// comes of it is the 503 "timeout" of errors.Write. A handler that doesn't heed its
+	// context runs on; Write ends its connection.
+	Handler time.Duration
+}
+
+// Timeout returns a door that bounds the time of a route. It is for servers of [NewServer] or
+// others with a ReadTimeout and a WriteTimeout, which hold again for the next request on the
+// connection. Where no ResponseWriter around the handler supports deadlines, as in a test with
+// a recorder, Handler alone has an effect. It panics if a duration is negative, or if all are
+// zero.
+func Timeout(t Timeouts) func(http.Handler) http.Handler {
+	for name, d := range map[string]time.Duration{"Read": t.Read, "Write": t.Write, "Handler": t.Handler} {
+		if d < 0 {
+			panic("transport: Timeouts." + name + ": must not be negative")
+		}
+	}
+	if t == (Timeouts{}) {
+		panic("transport: Timeouts: none is set")
+	}
+	return func(next http.Handler) http.Handler {
+		mustHandler("Timeout", next)
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			now, c := time.Now(), http.NewResponseController(w)
+			if t.Read > 0 {
+				_ = c.SetReadDeadline(now.Add(t.Read)) // not supported: said above
+			}
+			if t.Write > 0 {
+				_ = c.SetWriteDeadline(now.Add(t.Write))
+			}
+			if t.Handler > 0 {
+				ctx, cancel := context.WithTimeout(r.Context(), t.Handler)
+				defer cancel()
+				r = r.WithContext(ctx)
+			}
+			next.ServeHTTP(w, r)
+		})
+	}
+}

@@ -1,0 +1,120 @@
+package transport_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	httperr "github.com/sallyport/sallyport/errors"
+	"github.com/sallyport/sallyport/transport"
+)
+
+func TestTimeoutOfTheHandler(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := httperr.Recover()(transport.Timeout(transport.Timeouts{Handler: time.Second})(httperr.Handler(func(_ http.ResponseWriter, r *http.Request) error {
+			select {
+			case <-r.Context().Done():
+				return fmt.Errorf("query: %w", context.Cause(r.Context()))
+			case <-time.After(time.Hour):
+				return nil
+			}
+		})))
+		start, w := time.Now(), httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
+		if d := time.Since(start); w.Code != 503 || !strings.Contains(w.Body.String(), `"code":"timeout"`) || d != time.Second {
+			t.Errorf("got %d %s after %s", w.Code, w.Body, d)
+		}
+	})
+}
+
+// The deadlines of a route are shorter or longer than the server's, which hold again for the
+// next request of the connection.
+func TestTimeoutOfTheConnection(t *testing.T) {
+	const short, long = 400 * time.Millisecond, time.Minute
+	mux := http.NewServeMux()
+	read := func(w http.ResponseWriter, r *http.Request) {
+		if _, err := io.ReadAll(r.Body); err != nil {
+			http.Error(w, "not read", http.StatusBadRequest)
+			return
+		}
+		_, _ = io.WriteString(w, "read")
+	}
+	mux.Handle("POST /quick", transport.Timeout(transport.Timeouts{Read: short})(http.HandlerFunc(read)))
+	mux.Handle("POST /patient", transport.Timeout(transport.Timeouts{Read: long})(http.HandlerFunc(read)))
+	write := func(w http.ResponseWriter, _ *http.Request) {
+		time.Sleep(4 * short)
+		_, _ = io.WriteString(w, "written")
+	}
+	mux.Handle("GET /slow", transport.Timeout(transport.Timeouts{Write: long})(http.HandlerFunc(write)))
+	mux.HandleFunc("GET /cut", write)
+	mux.HandleFunc("GET /", ok)
+	for name, h2 := range map[string]bool{"HTTP/1.1": false, "HTTP/2": true} {
+		t.Run(name, func(t *testing.T) {
+			ask := func(t *testing.T, cfg transport.ServerConfig) func(method, path string, body io.Reader) (string, error) {
+				srv, conf := newServer(t, httperr.Recover()(transport.Secure(transport.Headers{})(mux)), cfg)
+				r := start(t, srv)
+				c := client(t, conf, h2)
+				return func(method, path string, body io.Reader) (string, error) {
+					req, err := http.NewRequest(method, "https://"+r.addr+path, body)
+					if err != nil {
+						t.Fatal(err)
+					}
+					resp, err := c.Do(req)
+					if err != nil {
+						return "", err
+					}
+					defer func() { _ = resp.Body.Close() }()
+					b, err := io.ReadAll(resp.Body)
+					return string(b), err
+				}
+			}
+			// A body that ends only once the answer is there.
+			t.Run("read", func(t *testing.T) {
+				get := ask(t, transport.ServerConfig{ReadTimeout: long})
+				pr, pw := io.Pipe()
+				got, err := get("POST", "/quick", pr)
+				_ = pw.Close()
+				if got == "read" {
+					t.Errorf("a body that does not end: got %q, %v", got, err)
+				}
+				if got, err := get("POST", "/quick", strings.NewReader("x")); got != "read" || err != nil {
+					t.Errorf("a body that ends: got %q, %v", got, err)
+				}
+			})
+			t.Run("read for longer", func(t *testing.T) {
+				get := ask(t, transport.ServerConfig{ReadTimeout: 2 * short})
+				pr, pw := io.Pipe()
+				time.AfterFunc(4*short, func() { _ = pw.Close() })
+				if got, err := get("POST", "/patient", pr); got != "read" || err != nil {
+					t.Errorf("got %q, %v", got, err)
+				}
+			})
+			t.Run("write", func(t *testing.T) {
+				get := ask(t, transport.ServerConfig{WriteTimeout: 2 * short})
+				if got, err := get("GET", "/slow", nil); got != "written" || err != nil {
+					t.Errorf("with a longer deadline: got %q, %v", got, err)
+				}
+				if got, err := get("GET", "/cut", nil); err == nil {
+					t.Errorf("with the server's, after that: got %q", got)
+				}
+				if _, err := get("GET", "/", nil); err != nil {
+					t.Errorf("the next one: %v", err)
+				}
+			})
+		})
+	}
+}
+
+func TestTimeoutConstruction(t *testing.T) {
+	for want, ts := range map[string]transport.Timeouts{
+		"Timeouts.Read": {Read: -1}, "Timeouts.Write": {Write: -1}, "Timeouts.Handler": {Handler: -1}, "none is set": {},
+	} {
+		wantPanic(t, want, func() { transport.Timeout(ts) })
+	}
+}
