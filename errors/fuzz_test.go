@@ -1,7 +1,9 @@
 package errors_test
 
 import (
+	"encoding/xml"
 	"html"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -82,6 +84,37 @@ func FuzzProblem(f *testing.F) {
 			t.Fatalf("the page %q does not show %q", got, text)
 		}
 
+		shape := func(document string) (names []string) {
+			d := xml.NewDecoder(strings.NewReader(document))
+			for {
+				token, err := d.Token()
+				switch token := token.(type) {
+				case xml.StartElement:
+					names = append(names, token.Name.Local)
+				case xml.Comment, xml.Directive:
+					t.Fatalf("the document %q has %v", document, token)
+				}
+				if err == io.EOF {
+					return names
+				}
+				if err != nil {
+					t.Fatalf("the document %q: %v", document, err)
+				}
+			}
+		}
+		// Of the other texts, those that are empty are not there at all.
+		if shape(answer(p, "application/xml").Body.String())[0] != "problem" {
+			t.Fatal("the document is no problem")
+		}
+		if strings.ContainsAny(name, "<>&/ ") {
+			if a, b := len(shape(answer(p, "application/xml").Body.String())), len(shape(answer(&httperr.Problem{
+				Type: text, Title: text, Detail: text, Instance: text, Status: status, Code: text, Fields: p.Fields,
+				Extensions: map[string]any{"extension": text},
+			}, "application/xml").Body.String())); a != b {
+				t.Fatalf("the extension %q makes %d elements of %d", name, a, b)
+			}
+		}
+
 		got, want = answer(p, "text/plain").Body.String(), answer(harmless, "text/plain").Body.String()
 		if strings.Count(got, "\n") != strings.Count(want, "\n") || !utf8.ValidString(got) ||
 			strings.ContainsFunc(got, func(c rune) bool { return c != '\n' && unicode.IsControl(c) || unicode.Is(unicode.Cf, c) }) {
@@ -107,7 +140,7 @@ func FuzzAccept(f *testing.F) {
 			return w.Header().Get("Content-Type")
 		}
 		got := form(accept)
-		if got != asJSON && got != asText && got != asHTML {
+		if got != asJSON && got != asText && got != asHTML && got != asXML {
 			t.Fatalf("Accept: %q: got %q", accept, got)
 		}
 		ranges := strings.Split(accept, ",")
@@ -121,7 +154,7 @@ func FuzzAccept(f *testing.F) {
 			}
 		}
 		if len(ranges) < 32 && !strings.Contains(accept, "/") { // it names no form
-			for media, want := range map[string]string{"application/problem+json": asJSON, "text/plain": asText, "text/html": asHTML} {
+			for media, want := range map[string]string{"application/problem+json": asJSON, "text/plain": asText, "text/html": asHTML, "application/xml": asXML} {
 				if got := form(accept, media); got != want {
 					t.Fatalf("Accept: %q and %s: got %s", accept, media, got)
 				}

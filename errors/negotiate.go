@@ -12,6 +12,7 @@ const (
 	formJSON form = iota
 	formText
 	formHTML
+	formXML
 )
 
 // prefers returns the form that the Accept fields ask for (RFC 9110, section
@@ -22,7 +23,7 @@ func prefers(accept []string) form {
 		return formJSON
 	}
 	// For each form the quality of the most specific range that matches it.
-	var quality, specific [3]int
+	var quality, specific [4]int
 	seen := 0
 	for _, line := range accept {
 		for item := range strings.SplitSeq(line, ",") {
@@ -32,7 +33,7 @@ func prefers(accept []string) form {
 			media, params, _ := strings.Cut(item, ";")
 			media = strings.ToLower(strings.TrimSpace(media))
 			q := qvalue(params)
-			for f := formJSON; f <= formHTML; f++ {
+			for f := formJSON; f <= formXML; f++ {
 				s := matches(f, media)
 				if s > specific[f] || s > 0 && s == specific[f] && q > quality[f] {
 					specific[f], quality[f] = s, q
@@ -43,9 +44,9 @@ func prefers(accept []string) form {
 	return best(quality)
 }
 
-func best(quality [3]int) form {
+func best(quality [4]int) form {
 	f := formJSON
-	for _, other := range []form{formText, formHTML} {
+	for _, other := range []form{formText, formHTML, formXML} {
 		if quality[other] > quality[f] {
 			f = other
 		}
@@ -55,9 +56,11 @@ func best(quality [3]int) form {
 
 // matches says how specifically a media range names a form: 0 is not at all.
 func matches(f form, media string) int {
-	switch media {
+	switch media { // XML is for those who name it
 	case "*/*":
-		return 1
+		if f != formXML {
+			return 1
+		}
 	case "application/*":
 		if f == formJSON {
 			return 2
@@ -70,8 +73,16 @@ func matches(f form, media string) int {
 		if f == formJSON {
 			return 4
 		}
+	case "application/xml", "text/xml":
+		if f == formXML {
+			return 3
+		}
+	case "application/problem+xml":
+		if f == formXML {
+			return 4
+		}
 	case "text/*":
-		if f != formJSON {
+		if f == formText || f == formHTML {
 			return 2
 		}
 	case "text/plain":

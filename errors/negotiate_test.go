@@ -12,6 +12,7 @@ const (
 	asJSON = "application/problem+json"
 	asText = "text/plain; charset=utf-8"
 	asHTML = "text/html; charset=utf-8"
+	asXML  = "application/problem+xml; charset=utf-8"
 )
 
 func TestRFC9110_12_5_1_Accept(t *testing.T) {
@@ -35,6 +36,12 @@ func TestRFC9110_12_5_1_Accept(t *testing.T) {
 		{"XHTML", []string{"application/xhtml+xml"}, asHTML},
 		{"any text", []string{"text/*"}, asText},
 		{"any text but plain", []string{"text/*, text/plain;q=0"}, asHTML},
+		{"XML", []string{"application/xml"}, asXML},
+		{"XML as text", []string{"text/xml"}, asXML},
+		{"problem+xml", []string{"application/problem+xml, application/problem+json;q=0.9"}, asXML},
+		{"JSON wins a tie with XML", []string{"application/xml, application/json"}, asJSON},
+		{"JSON wins a tie with XML by a wildcard", []string{"application/problem+xml, */*"}, asJSON},
+		{"a browser", []string{"text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}, asHTML},
 		{"in capitals", []string{"TEXT/HTML"}, asHTML},
 		{"with blanks", []string{" \ttext/html ;\tq=0.5 , */* ; q=0.4 "}, asHTML},
 		{"JSON wins a tie", []string{"text/html, text/plain, application/json"}, asJSON},

@@ -22,8 +22,8 @@
 //
 // # Answers
 //
-// The form is application/problem+json, unless the client prefers text/plain or
-// text/html (RFC 9110, section 12.5.1). Every answer has X-Content-Type-Options: nosniff
+// The form is application/problem+json, unless the client prefers text/plain, text/html or
+// application/problem+xml (RFC 9110, section 12.5.1; RFC 9457, appendix B). Every answer has X-Content-Type-Options: nosniff
 // and, unless the Problem says otherwise, Cache-Control: no-store. It loses the fields of the handler that
 // failed which describe a body that is not sent, may be cached, or set cookies.
 package errors
@@ -63,7 +63,7 @@ type Problem struct {
 	// Fields says which parts of the input are wrong. It is rendered as "errors".
 	Fields []Field
 	// Extensions are further members. Those named like a member above, or like
-	// one that Write adds ("request_id", "error_id"), in any case, are left out, and
+	// one that Write adds ("request_id", "error_id", "trace_id"), in any case, are left out, and
 	// so is what encoding/json can't render. RFC 9457, section 3.2, wants names of
 	// three or more letters, digits and underscores.
 	Extensions map[string]any

@@ -28,6 +28,10 @@ type Config struct {
 	// TypeBase is the URI that Problem.Code is appended to where a Problem has no
 	// Type, such as "https://api.example.com/problems/". Empty: "about:blank".
 	TypeBase string
+	// TraceContext puts the trace id of a valid traceparent field (W3C Trace Context) into
+	// what is logged of an error, and into the answer as "trace_id". The field is the word of
+	// whoever sends it: have a proxy set it, or take the id for a hint.
+	TraceContext bool
 }
 
 // Recover returns the outermost door. It gives the request an id, catches

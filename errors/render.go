@@ -19,6 +19,7 @@ type answer struct {
 	status    int
 	requestID string
 	errorID   string
+	traceID   string
 	typeBase  string
 }
 
@@ -33,6 +34,8 @@ func (a *answer) render(r *http.Request) (contentType string, body []byte) {
 		return "text/html; charset=utf-8", a.html()
 	case formText:
 		return "text/plain; charset=utf-8", a.text()
+	case formXML:
+		return "application/problem+xml; charset=utf-8", a.xml()
 	default:
 		return "application/problem+json", a.json()
 	}
@@ -74,6 +77,7 @@ func (a *answer) json() []byte {
 		{`,"code":`, a.Code},
 		{`,"request_id":`, a.requestID},
 		{`,"error_id":`, a.errorID},
+		{`,"trace_id":`, a.traceID},
 	} {
 		if m.value != "" {
 			b = append(b, m.name...)
@@ -106,7 +110,7 @@ func (a *answer) json() []byte {
 // count, since there are clients, encoding/json among them, that would take
 // "Status" for the status. What is not UTF-8 could turn into another's name.
 func reserved(name string) bool {
-	for _, s := range [...]string{"", "type", "title", "status", "detail", "instance", "code", "errors", "request_id", "error_id"} {
+	for _, s := range [...]string{"", "type", "title", "status", "detail", "instance", "code", "errors", "request_id", "error_id", "trace_id"} {
 		if strings.EqualFold(s, name) {
 			return true
 		}
@@ -153,7 +157,7 @@ func (a *answer) lines(f func(line string)) {
 		}
 		f(logtext.Clean(line, 0))
 	}
-	for _, m := range [][2]string{{"code: ", a.Code}, {"request id: ", a.requestID}, {"error id: ", a.errorID}} {
+	for _, m := range [][2]string{{"code: ", a.Code}, {"request id: ", a.requestID}, {"error id: ", a.errorID}, {"trace id: ", a.traceID}} {
 		if m[1] != "" {
 			f(m[0] + logtext.Clean(m[1], 0))
 		}

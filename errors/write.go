@@ -78,6 +78,9 @@ func (c *compiled) write(w http.ResponseWriter, r *http.Request, requestID strin
 	if a.status >= 500 {
 		a.errorID = rand.Text()
 	}
+	if c.TraceContext {
+		a.traceID = traceID(r.Header)
+	}
 
 	started, hijacked := settle(w)
 	c.log(r, &a, err, started)
@@ -127,6 +130,9 @@ func (c *compiled) log(r *http.Request, a *answer, err error, started bool) {
 	}
 	if a.errorID != "" {
 		attrs = append(attrs, slog.String("error_id", a.errorID))
+	}
+	if a.traceID != "" {
+		attrs = append(attrs, slog.String("trace_id", a.traceID))
 	}
 	if failed {
 		attrs = append(attrs, slog.Bool("response_begun", started), slog.String("stack", string(debug.Stack())))

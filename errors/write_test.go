@@ -152,6 +152,7 @@ func TestASVS_4_1_1_ContentTypeOfEveryForm(t *testing.T) {
 		"*/*":        "application/problem+json", // RFC 8259, section 11: JSON is UTF-8 and has no charset parameter
 		"text/plain": "text/plain; charset=utf-8",
 		"text/html":  "text/html; charset=utf-8",
+		"text/xml":   "application/problem+xml; charset=utf-8",
 	} {
 		w := get(fail(httperr.New(404, "", "")), accept)
 		if got := w.Header()["Content-Type"]; !slices.Equal(got, []string{want}) {

@@ -155,7 +155,7 @@ func TestASVS_16_5_1_NothingLeaks(t *testing.T) {
 			return err
 		})), request("POST", "/", secret), 413},
 	} {
-		for _, accept := range []string{"", "text/html", "text/plain"} {
+		for _, accept := range []string{"", "text/html", "text/plain", "application/xml"} {
 			t.Run(name+" "+accept, func(t *testing.T) {
 				var out bytes.Buffer
 				logger := slog.New(slog.NewJSONHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))
