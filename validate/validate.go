@@ -37,6 +37,11 @@
 // have too many values are refused. A []byte is a base64 string. A body with a
 // Content-Encoding is refused, but for gzip if Config.AllowGzip says so.
 //
+// What RFC 8259 leaves open is decided: numbers of any size and exponent are JSON, up to
+// 1,024 bytes, and refused where the Go type can't hold them; strings and names must be
+// UTF-8, with surrogates in pairs; a byte order mark is refused; so is what is nested more
+// deeply than Config.MaxDepth.
+//
 // Types with their own UnmarshalJSON or UnmarshalText are handed their part of
 // the body, which is strict JSON by then; what they take inside is up to them.
 //
@@ -69,7 +74,7 @@
 // # Answers
 //
 //	400  malformed_body, body_required, invalid_body, invalid_parameter
-//	403  forbidden
+//	403  forbidden (of fields with a scope)
 //	413  body_too_large
 //	415  unsupported_media_type
 //	422  validation_failed
@@ -78,6 +83,14 @@
 // (up to Config.MaxErrors). A pointer ends at the map or object whose member is wrong where
 // the member's name is the client's choice, so it is made of declared names and
 // indexes alone.
+//
+// # What it does not do
+//
+// There are no helpers that "sanitise" input, such as stripping tags. What is harmful
+// depends on where a value goes, which nobody knows here: say what is allowed, and have it
+// encoded where it is written, by html/template or with the parameters of a query.
+//
+// Rules that are regular expressions are Go's own, which take no more than linear time.
 //
 // # Documentation
 //
