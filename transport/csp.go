@@ -155,14 +155,19 @@ func (c *CSP) compile() (p compiledCSP, err error) {
 		own, always bool // own: not left to default-src
 	}{
 		{"DefaultSrc", "default-src", c.DefaultSrc, true, true},
-		{"ScriptSrc", "script-src", script, false, false}, {"StyleSrc", "style-src", style, false, false},
-		{"ImgSrc", "img-src", c.ImgSrc, false, false}, {"FontSrc", "font-src", c.FontSrc, false, false},
-		{"ConnectSrc", "connect-src", c.ConnectSrc, false, false}, {"MediaSrc", "media-src", c.MediaSrc, false, false},
-		{"FrameSrc", "frame-src", c.FrameSrc, false, false}, {"WorkerSrc", "worker-src", c.WorkerSrc, false, false},
+		{"ScriptSrc", "script-src", script, false, false},
+		{"StyleSrc", "style-src", style, false, false},
+		{"ImgSrc", "img-src", c.ImgSrc, false, false},
+		{"FontSrc", "font-src", c.FontSrc, false, false},
+		{"ConnectSrc", "connect-src", c.ConnectSrc, false, false},
+		{"MediaSrc", "media-src", c.MediaSrc, false, false},
+		{"FrameSrc", "frame-src", c.FrameSrc, false, false},
+		{"WorkerSrc", "worker-src", c.WorkerSrc, false, false},
 		{"ManifestSrc", "manifest-src", c.ManifestSrc, false, false},
 		{"", "object-src", nil, true, true},
 		{"FrameAncestors", "frame-ancestors", c.FrameAncestors, true, true},
-		{"FormAction", "form-action", c.FormAction, true, true}, {"BaseURI", "base-uri", c.BaseURI, true, true},
+		{"FormAction", "form-action", c.FormAction, true, true},
+		{"BaseURI", "base-uri", c.BaseURI, true, true},
 	} {
 		if d.sources == nil && !d.always {
 			continue

@@ -22,13 +22,19 @@ func TestASVS_3_4_3_PagePolicy(t *testing.T) {
 		want string
 	}{
 		{"zero", transport.CSP{}, strictPage},
-		{"sources", transport.CSP{DefaultSrc: []string{"'self'"}, ScriptSrc: []string{"'self'", hash, "https://cdn.example.com/lib/"}, ImgSrc: []string{"data:", "*.example.com:8443"}, FrameSrc: []string{}},
-			"default-src 'self'; script-src 'self' " + hash + " https://cdn.example.com/lib/; img-src data: *.example.com:8443; frame-src 'none'; object-src 'none'; frame-ancestors 'none'; form-action 'none'; base-uri 'none'"},
+		{
+			"sources",
+			transport.CSP{DefaultSrc: []string{"'self'"}, ScriptSrc: []string{"'self'", hash, "https://cdn.example.com/lib/"}, ImgSrc: []string{"data:", "*.example.com:8443"}, FrameSrc: []string{}},
+			"default-src 'self'; script-src 'self' " + hash + " https://cdn.example.com/lib/; img-src data: *.example.com:8443; frame-src 'none'; object-src 'none'; frame-ancestors 'none'; form-action 'none'; base-uri 'none'",
+		},
 		{"ancestors", transport.CSP{FrameAncestors: []string{"'self'"}, FormAction: []string{"'self'"}, BaseURI: []string{"'self'"}}, "default-src 'none'; object-src 'none'; frame-ancestors 'self'; form-action 'self'; base-uri 'self'"},
 		{"switches", transport.CSP{RequireTrustedTypes: true, UpgradeInsecureRequests: true}, strictPage + "; require-trusted-types-for 'script'; upgrade-insecure-requests"},
 		{"strict by hash", transport.CSP{ScriptSrc: []string{hash}, StrictDynamic: true}, "default-src 'none'; script-src " + hash + " 'strict-dynamic'; " + strictPage[len("default-src 'none'; "):]},
-		{"unsafe as asked for", transport.CSP{ScriptSrc: []string{"'unsafe-eval'", "https:"}, AllowUnsafeScripts: true, StyleSrc: []string{"'unsafe-inline'"}, AllowUnsafeStyles: true},
-			"default-src 'none'; script-src 'unsafe-eval' https:; style-src 'unsafe-inline'; " + strictPage[len("default-src 'none'; "):]},
+		{
+			"unsafe as asked for",
+			transport.CSP{ScriptSrc: []string{"'unsafe-eval'", "https:"}, AllowUnsafeScripts: true, StyleSrc: []string{"'unsafe-inline'"}, AllowUnsafeStyles: true},
+			"default-src 'none'; script-src 'unsafe-eval' https:; style-src 'unsafe-inline'; " + strictPage[len("default-src 'none'; "):],
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			h := transport.Secure(transport.Headers{})(transport.Page(tt.csp)(http.HandlerFunc(ok)))

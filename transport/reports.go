@@ -60,6 +60,9 @@ func (c *cspReports) read(w http.ResponseWriter, r *http.Request) error {
 		p.Header = http.Header{"Accept": {"application/csp-report, application/reports+json"}}
 		return p
 	}
+	if r.Body == nil {
+		r.Body = http.NoBody
+	}
 	body, err := io.ReadAll(bodylimit.Limit(w, r, maxReportBytes))
 	if err != nil {
 		var large *http.MaxBytesError

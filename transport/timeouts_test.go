@@ -47,6 +47,17 @@ func TestTimeoutOfTheConnection(t *testing.T) {
 	}
 	mux.Handle("POST /quick", transport.Timeout(transport.Timeouts{Read: short})(http.HandlerFunc(read)))
 	mux.Handle("POST /patient", transport.Timeout(transport.Timeouts{Read: long})(http.HandlerFunc(read)))
+	work := func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		select {
+		case <-r.Context().Done():
+			_, _ = io.WriteString(w, "given up")
+		case <-time.After(3 * short):
+			_, _ = io.WriteString(w, "worked")
+		}
+	}
+	mux.Handle("GET /work", transport.Timeout(transport.Timeouts{Read: short})(http.HandlerFunc(work)))
+	mux.Handle("POST /work", transport.Timeout(transport.Timeouts{Read: short})(http.HandlerFunc(work)))
 	write := func(w http.ResponseWriter, _ *http.Request) {
 		time.Sleep(4 * short)
 		_, _ = io.WriteString(w, "written")
@@ -85,6 +96,18 @@ func TestTimeoutOfTheConnection(t *testing.T) {
 				}
 				if got, err := get("POST", "/quick", strings.NewReader("x")); got != "read" || err != nil {
 					t.Errorf("a body that ends: got %q, %v", got, err)
+				}
+			})
+			t.Run("work for longer", func(t *testing.T) {
+				get := ask(t, transport.ServerConfig{ReadTimeout: short})
+				for _, method := range []string{"GET", "POST"} {
+					var body io.Reader
+					if method == "POST" {
+						body = strings.NewReader("x")
+					}
+					if got, err := get(method, "/work", body); got != "worked" || err != nil {
+						t.Errorf("%s: got %q, %v", method, got, err)
+					}
 				}
 			})
 			t.Run("read for longer", func(t *testing.T) {

@@ -59,8 +59,11 @@ func TestAPI3_Response(t *testing.T) {
 		{"another case", 201, `{"name":"al","Name":"hunter2"}`, validate.ResponseConfig{}, `{"name":"al"}`, "/"},
 		{"an escaped name", 200, `{"\u006eame":"al","p\u0061ss":"hunter2"}`, validate.ResponseConfig{}, `{"\u006eame":"al"}`, "/"},
 		{"an object too many", 200, `{"x":{"name":"hunter2"},"name":"al","y":[{}]}`, validate.ResponseConfig{}, `{"name":"al"}`, "/"},
-		{"deeper", 200, `{"name":"al","home":{"town":"B","key":"hunter2"},"all":[{"town":"C"},{"key":"hunter2"},{"key":"hunter2","town":"D"}],"by":{"k":{"town":"E","key":"hunter2"}}}`, validate.ResponseConfig{},
-			`{"name":"al","home":{"town":"B"},"all":[{"town":"C"},{},{"town":"D"}],"by":{"k":{"town":"E"}}}`, "/home, /all/*, /by/*"},
+		{
+			"deeper", 200, `{"name":"al","home":{"town":"B","key":"hunter2"},"all":[{"town":"C"},{"key":"hunter2"},{"key":"hunter2","town":"D"}],"by":{"k":{"town":"E","key":"hunter2"}}}`,
+			validate.ResponseConfig{},
+			`{"name":"al","home":{"town":"B"},"all":[{"town":"C"},{},{"town":"D"}],"by":{"k":{"town":"E"}}}`, "/home, /all/*, /by/*",
+		},
 		{"what is anything", 200, `{"name":"al","free":{"secret":1},"count":"3"}`, validate.ResponseConfig{}, `{"name":"al","free":{"secret":1},"count":"3"}`, ""},
 		{"no body", 204, ``, validate.ResponseConfig{}, ``, ""},
 		{"another type", 200, `{"name":{"hunter2":1}}`, validate.ResponseConfig{}, "500", ""},
