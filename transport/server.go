@@ -58,9 +58,7 @@ type ServerConfig struct {
 	ReadHeaderTimeout time.Duration
 	// ReadTimeout is how long it may take to send a whole request. The default is
 	// 30 s. A handler that reads for longer extends it for its own request with
-	// http.ResponseController.SetReadDeadline, or has a [Timeout] around it. So does one
-	// that works or streams for longer: over HTTP/1.1 net/http ends the context of a request
-	// when the time is over, though all of it has been read.
+	// http.ResponseController.SetReadDeadline, or has a [Timeout] around it.
 	ReadTimeout time.Duration
 	// WriteTimeout is how long a response may take from the end of the request's
 	// header section. The default is 60 s. A handler that streams extends it with

@@ -2,19 +2,15 @@ package transport
 
 import (
 	"context"
-	"io"
 	"net/http"
 	"time"
-
-	"github.com/sallyport/sallyport/internal/scope"
 )
 
 // Timeouts are those of a route, in place of the server's, which suit most. Zero leaves the
 // server's as it is.
 type Timeouts struct {
 	// Read is how long the client may take to send the body, from when the door is entered.
-	// Once the body is read, or if there is none, nothing bounds how long the handler works
-	// on; without Read it is the server's ReadTimeout that ends its context over HTTP/1.1.
+	// Once the body is read, or if there is none, it has no effect.
 	Read time.Duration
 	// Write is how long it may take until the response is read, from when the door is entered.
 	// More than the server's WriteTimeout lets a download run on.
@@ -43,14 +39,10 @@ func Timeout(t Timeouts) func(http.Handler) http.Handler {
 		mustHandler("Timeout", next)
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			now, c := time.Now(), http.NewResponseController(w)
-			switch {
-			case t.Read <= 0: // errors below: not supported, as said above
-			case r.Body == nil || r.Body == http.NoBody:
-				_ = c.SetReadDeadline(time.Time{})
-			default:
-				_ = c.SetReadDeadline(now.Add(t.Read))
-				_, r = scope.For(r) // the caller's request keeps its own body
-				r.Body = &timedBody{r.Body, c}
+			// Where all has been read, net/http looks whether the client leaves, and would take a
+			// deadline that passes for that.
+			if t.Read > 0 && r.Body != nil && r.Body != http.NoBody {
+				_ = c.SetReadDeadline(now.Add(t.Read)) // not supported: said above
 			}
 			if t.Write > 0 {
 				_ = c.SetWriteDeadline(now.Add(t.Write))
@@ -63,19 +55,4 @@ func Timeout(t Timeouts) func(http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 		})
 	}
-}
-
-// A timedBody ends its deadline with itself. net/http goes on reading, to see whether the
-// client leaves, and takes a deadline that passes for that.
-type timedBody struct {
-	io.ReadCloser
-	c *http.ResponseController
-}
-
-func (b *timedBody) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
-	if err == io.EOF {
-		_ = b.c.SetReadDeadline(time.Time{})
-	}
-	return n, err
 }
