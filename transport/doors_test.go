@@ -61,7 +61,7 @@ func TestDoorsLetAnHonestRequestThrough(t *testing.T) {
 	wantHeaders(t, w.Header(), true)
 }
 
-func TestMethods(t *testing.T) {
+func TestASVS_4_1_4_Methods(t *testing.T) {
 	const all = "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"
 	for _, tt := range []struct {
 		allowed []string

@@ -16,7 +16,7 @@ import (
 
 // An API refuses plain HTTP instead of redirecting it, and says in the log what
 // leaked, but not the thing itself.
-func TestRequireHTTPS(t *testing.T) {
+func TestASVS_4_1_2_RequireHTTPS(t *testing.T) {
 	for _, tt := range []struct {
 		name, header string
 		level        slog.Level

@@ -29,7 +29,7 @@ import (
 	"github.com/sallyport/sallyport/transport"
 )
 
-func TestNewServerRefusesWhatCannotWork(t *testing.T) {
+func TestAPI8_NewServerRefusesWhatCannotWork(t *testing.T) {
 	cert, _ := selfSigned(t)
 	certs := []tls.Certificate{cert}
 	pick := func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &cert, nil }
@@ -286,7 +286,7 @@ func TestGO_2025_3553_HeaderFlood(t *testing.T) {
 
 // Half a request must not hold a connection: each stage has its deadline, told
 // here by the bubble's clock.
-func TestSlowClientsAreClosed(t *testing.T) {
+func TestAPI4_SlowClientsAreClosed(t *testing.T) {
 	const post = "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n"
 	for _, tt := range []struct {
 		name string

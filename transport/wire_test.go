@@ -14,7 +14,7 @@ import (
 // What net/http decides before any door, as the package's documentation tells it.
 // A request that two servers could read in two ways must not get to a handler; of
 // the one kind that does, the field which was not used is gone.
-func TestFraming(t *testing.T) {
+func TestASVS_4_2_1_Framing(t *testing.T) {
 	h := httperr.Handler(func(w http.ResponseWriter, r *http.Request) error {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {

@@ -166,7 +166,7 @@ func TestJSONIsDecodedAsEncodingJSONDoes(t *testing.T) {
 	}
 }
 
-func TestWrongTypes(t *testing.T) {
+func TestASVS_15_3_5_WrongTypes(t *testing.T) {
 	tests := []struct{ doc, place string }{
 		{`{"b":1}`, "/b"},
 		{`{"b":"true"}`, "/b"},

@@ -103,7 +103,7 @@ func TestParameters(t *testing.T) {
 	}
 }
 
-func TestWrongParameters(t *testing.T) {
+func TestASVS_15_3_7_WrongParameters(t *testing.T) {
 	tests := []struct {
 		name   string
 		query  string

@@ -37,7 +37,7 @@ type line struct {
 	Count int8   `json:"count" validate:"gte=1"`
 }
 
-func TestStatuses(t *testing.T) {
+func TestASVS_2_2_2_Statuses(t *testing.T) {
 	const good = `{"name":"chair","price":10}`
 	tests := []struct {
 		name   string
@@ -244,7 +244,7 @@ func TestASVS_8_2_3_FieldsPerAction(t *testing.T) {
 
 // No value that was sent is sent back or recorded, from wherever it came and
 // whatever is wrong with it.
-func TestNothingSubmittedIsEchoed(t *testing.T) {
+func TestAPI3_NothingSubmittedIsEchoed(t *testing.T) {
 	const canary = "cAnArY"
 	type deep struct {
 		S string           `json:"s" validate:"max=2"`
