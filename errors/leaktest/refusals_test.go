@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/base64"
 	"io"
+	"log"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -57,6 +58,55 @@ func must[T any](v T, err error) T {
 		panic(err)
 	}
 	return v
+}
+
+// An upload is a form with a file.
+type upload struct {
+	File *validate.File `form:"file" file:"types=image/png"`
+}
+
+// A publicItem is what may be seen of a response.
+type publicItem struct {
+	Name string `json:"name"`
+}
+
+// sendJSON answers with JSON.
+func sendJSON(body string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, body)
+	})
+}
+
+// overHTTP2 sends the request over a socket, and looks at the trailers of the answer too.
+func overHTTP2(t *testing.T, h http.Handler, r *http.Request, canaries ...*leaktest.Canary) {
+	t.Helper()
+	srv := httptest.NewUnstartedServer(h)
+	srv.EnableHTTP2 = true
+	srv.Config.ErrorLog = log.New(io.Discard, "", 0)
+	srv.StartTLS()
+	defer srv.Close()
+	body, _ := r.GetBody()
+	out, err := http.NewRequestWithContext(t.Context(), r.Method, srv.URL+r.URL.RequestURI(), body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out.Header, out.Host = r.Header.Clone(), r.Host
+	client := srv.Client()
+	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	resp, err := client.Do(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := io.ReadAll(resp.Body)
+	_ = resp.Body.Close()
+	if err != nil || resp.ProtoMajor != 2 {
+		t.Fatalf("%s: %v", resp.Proto, err)
+	}
+	for _, c := range canaries {
+		resp.Body = io.NopCloser(bytes.NewReader(b))
+		c.In(t).CheckResponse(resp)
+	}
 }
 
 // TestASVS_16_5_1_NothingLeaks walks through the refusals of all packages. The causes have one
@@ -145,11 +195,19 @@ func TestASVS_16_5_1_NothingLeaks(t *testing.T) {
 		"a body that is no JSON":        {validate.Body[item]()(ok), request("POST", "/", `{"name":`+secret, "Content-Type", jsonType), 400},
 		"a parameter of another type":   {validate.Body[item]()(ok), request("POST", "/?page="+secret, `{"name":"a"}`, "Content-Type", jsonType), 400},
 		"a body of another type":        {validate.Body[item]()(ok), request("POST", "/", secret, "Content-Type", "text/"+secret), 415},
-		"a host that is not served":     {transport.AllowedHosts("api.example")(ok), request("GET", "https://"+strings.ToLower(secret)+".example/", ""), 421},
-		"a method that is not allowed":  {transport.Methods("GET")(ok), request("POST", "/", secret), 405},
-		"plain HTTP with credentials":   {transport.RequireHTTPS(ok), request("GET", "http://api.example/", "", "Authorization", "Bearer "+secret), 403},
-		"a redirect with credentials":   {transport.RedirectHTTPS("api.example"), request("GET", "http://api.example/", "", "Authorization", "Bearer "+secret, "X-API-Key", secret), 403},
-		"another origin":                {transport.CSRF()(ok), request("POST", "https://api.example/", secret, "Origin", "https://"+strings.ToLower(secret)+".example", "Sec-Fetch-Site", "cross-site"), 403},
+		"a check that fails":            {must(validate.New[item](validate.Config{})).With(func(context.Context, *item) error { return cause.Error() }).Wrap(ok), request("POST", "/", `{"name":"a"}`, "Content-Type", jsonType), 500},
+		"a file that is none": {validate.Body[upload]()(ok), request("POST", "/", "--b\r\nContent-Disposition: form-data; name=file; filename=\""+secret+"\"\r\n\r\n"+secret+"\r\n--b--\r\n",
+			"Content-Type", "multipart/form-data; boundary=b"), 400},
+		"a file with another name": {validate.Body[upload]()(ok), request("POST", "/", "--b\r\nContent-Disposition: form-data; name=\""+secret+"\"\r\n\r\n"+secret+"\r\n--b--\r\n",
+			"Content-Type", "multipart/form-data; boundary=b"), 400},
+		"a response with more than its type": {validate.Response[publicItem]()(sendJSON(`{"name":"a","hash":"` + cause.String() + `"}`)), request("GET", "/", ""), 200},
+		"a response of another type":         {validate.Response[publicItem]()(sendJSON(`{"name":["` + cause.String() + `"]}`)), request("GET", "/", ""), 500},
+		"a report that is malformed":         {transport.CSPReports(), request("POST", "/", `{"csp-report":{"blocked-uri":["`+secret+`"]}}`, "Content-Type", "application/csp-report"), 400},
+		"a host that is not served":          {transport.AllowedHosts("api.example")(ok), request("GET", "https://"+strings.ToLower(secret)+".example/", ""), 421},
+		"a method that is not allowed":       {transport.Methods("GET")(ok), request("POST", "/", secret), 405},
+		"plain HTTP with credentials":        {transport.RequireHTTPS(ok), request("GET", "http://api.example/", "", "Authorization", "Bearer "+secret), 403},
+		"a redirect with credentials":        {transport.RedirectHTTPS("api.example"), request("GET", "http://api.example/", "", "Authorization", "Bearer "+secret, "X-API-Key", secret), 403},
+		"another origin":                     {transport.CSRF()(ok), request("POST", "https://api.example/", secret, "Origin", "https://"+strings.ToLower(secret)+".example", "Sec-Fetch-Site", "cross-site"), 403},
 		"a body that is too large": {transport.MaxBody(4)(httperr.Handler(func(_ http.ResponseWriter, r *http.Request) error {
 			_, err := new(bytes.Buffer).ReadFrom(r.Body)
 			return err
@@ -173,6 +231,9 @@ func TestASVS_16_5_1_NothingLeaks(t *testing.T) {
 				}
 				sent.In(t).CheckResponse(resp)
 				sent.In(t).Check("the log", out.Bytes())
+				if accept == "" {
+					overHTTP2(t, h, tt.r, cause, sent)
+				}
 			})
 		}
 	}
