@@ -5,12 +5,15 @@ import (
 	"crypto/rand"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/sallyport/sallyport/audit"
 	"github.com/sallyport/sallyport/internal/grammar"
+	"github.com/sallyport/sallyport/internal/language"
 	"github.com/sallyport/sallyport/internal/quoted"
 	"github.com/sallyport/sallyport/internal/scope"
 )
@@ -32,6 +35,19 @@ type Config struct {
 	// what is logged of an error, and into the answer as "trace_id". The field is the word of
 	// whoever sends it: have a proxy set it, or take the id for a hint.
 	TraceContext bool
+	// Translations are the texts of problems in other languages than those that the code
+	// has them in: by language (BCP 47, such as "de" and "pt-BR"), then by Code. The client's
+	// Accept-Language chooses (RFC 9110, section 12.5.4), and the answer says so with
+	// Content-Language and Vary. A code or a text that is missing stays as it is.
+	Translations map[string]map[string]Text
+}
+
+// A Text is what people read of a Problem. An empty one leaves the Problem's.
+type Text struct {
+	Title string
+	// Detail is the same for each problem with the code: leave it out where what the code
+	// says is more precise.
+	Detail string
 }
 
 // Recover returns the outermost door. It gives the request an id, catches
@@ -47,7 +63,7 @@ type Config struct {
 // through untouched.
 //
 // Recover panics at construction if it gets more than one Config, or one whose
-// TypeBase is not an absolute URI.
+// TypeBase is not an absolute URI or whose Translations have a language that is none.
 func Recover(cfg ...Config) func(http.Handler) http.Handler {
 	c := compile(cfg)
 	return func(next http.Handler) http.Handler {
@@ -86,7 +102,10 @@ func RequestID(ctx context.Context) string {
 }
 
 // compiled is a checked Config.
-type compiled struct{ Config }
+type compiled struct {
+	Config
+	languages []string // those of Translations
+}
 
 var defaults = &compiled{}
 
@@ -103,7 +122,13 @@ func compile(cfg []Config) *compiled {
 			panic("httperr: Config.TypeBase must be an absolute URI")
 		}
 	}
-	return &compiled{cfg[0]}
+	c := &compiled{Config: cfg[0], languages: slices.Sorted(maps.Keys(cfg[0].Translations))}
+	for _, l := range c.languages {
+		if language.Choose([]string{l}, l) == "" {
+			panic(fmt.Sprintf("httperr: Config.Translations: %q is no language tag such as \"pt-BR\"", l))
+		}
+	}
+	return c
 }
 
 // configOf returns the configuration of the Recover above, or the default.

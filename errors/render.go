@@ -1,6 +1,7 @@
 package errors
 
 import (
+	"cmp"
 	"encoding/json"
 	"html"
 	"maps"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/sallyport/sallyport/internal/language"
 	"github.com/sallyport/sallyport/internal/logtext"
 )
 
@@ -20,7 +22,23 @@ type answer struct {
 	requestID string
 	errorID   string
 	traceID   string
-	typeBase  string
+
+	negotiated bool   // by language
+	language   string // of the texts, if it is not the code's own
+	typeBase   string
+}
+
+// translate gives a the texts that the client reads best.
+func (a *answer) translate(r *http.Request, c *compiled) {
+	a.negotiated = true
+	tongue := language.Choose(r.Header["Accept-Language"], c.languages...)
+	text, ok := c.Translations[tongue][a.Code]
+	if !ok || text == (Text{}) {
+		return
+	}
+	p := *a.Problem // which is not ours to change
+	p.Title, p.Detail = cmp.Or(text.Title, p.Title), cmp.Or(text.Detail, p.Detail)
+	a.Problem, a.language = &p, tongue
 }
 
 func (a *answer) render(r *http.Request) (contentType string, body []byte) {
@@ -128,7 +146,7 @@ func (a *answer) text() []byte {
 }
 
 func (a *answer) html() []byte {
-	b := []byte("<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">")
+	b := []byte("<!DOCTYPE html>\n<html lang=\"" + html.EscapeString(cmp.Or(a.language, "en")) + "\"><head><meta charset=\"utf-8\">")
 	heading := true
 	a.lines(func(line string) {
 		line = html.EscapeString(line)

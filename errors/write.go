@@ -78,6 +78,9 @@ func (c *compiled) write(w http.ResponseWriter, r *http.Request, requestID strin
 	if a.status >= 500 {
 		a.errorID = rand.Text()
 	}
+	if len(c.languages) > 0 && a.Render == nil {
+		a.translate(r, c)
+	}
 	if c.TraceContext {
 		a.traceID = traceID(r.Header)
 	}
@@ -164,6 +167,12 @@ func (a *answer) send(w http.ResponseWriter, r *http.Request) {
 			h[name] = append(slices.Clip(h[name]), values...)
 		default:
 			h[name] = values
+		}
+	}
+	if a.negotiated {
+		h["Vary"] = append(slices.Clip(h["Vary"]), "Accept-Language")
+		if _, ok := a.Header["Content-Language"]; !ok && a.language != "" {
+			h["Content-Language"] = []string{a.language}
 		}
 	}
 	h["Content-Type"] = v[1:2:2]

@@ -203,7 +203,7 @@ func (c *CSP) compile() (p compiledCSP, err error) {
 var (
 	hashSource   = regexp.MustCompile(`^'sha(256|384|512)-[A-Za-z0-9+/]{43,86}={0,2}'$`)
 	schemeSource = regexp.MustCompile(`^[a-z][a-z0-9+.-]*:$`)
-	hostSource   = regexp.MustCompile(`^([a-z][a-z0-9+.-]*://)?(\*\.)?[a-zA-Z0-9-]+(\.[a-zA-Z0-9-]+)*(:(\*|[0-9]{1,5}))?(/[A-Za-z0-9._~!$&()*+=:@%/-]*)?$`)
+	hostSource   = regexp.MustCompile(`^((https?|wss?)://)?(\*\.)?[a-zA-Z0-9-]+(\.[a-zA-Z0-9-]+)*(:(\*|[0-9]{1,5}))?(/[A-Za-z0-9._~!$&()*+=:@%/-]*)?$`)
 	reportPlace  = regexp.MustCompile(`^(https://[a-zA-Z0-9.-]+(:[0-9]{1,5})?)?/[A-Za-z0-9._~!$&()*+=:@%/?-]*$`)
 )
 

@@ -97,6 +97,7 @@ func TestPageConstruction(t *testing.T) {
 		"CSP.ScriptSrc: \"'nonce-abc'\" would be":      {ScriptSrc: []string{"'nonce-abc'"}},
 		"CSP.ImgSrc: \"a; script-src *\" is no source": {ImgSrc: []string{"a; script-src *"}},
 		"CSP.ImgSrc: \"a,b\" is no source":             {ImgSrc: []string{"a,b"}},
+		"CSP.ImgSrc: \"javascript://a\" is no source":  {ImgSrc: []string{"javascript://a"}},
 		"CSP.ImgSrc: \"a\\r\\nb\" is no source":        {ImgSrc: []string{"a\r\nb"}},
 		"CSP.ImgSrc: \"\" is no source":                {ImgSrc: []string{""}},
 		"CSP.ScriptSrc: \"'sha256-abc'\" is no source": {ScriptSrc: []string{"'sha256-abc'"}},
