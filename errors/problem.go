@@ -23,9 +23,10 @@
 // # Answers
 //
 // The form is application/problem+json, unless the client prefers text/plain, text/html or
-// application/problem+xml (RFC 9110, section 12.5.1; RFC 9457, appendix B). Every answer has X-Content-Type-Options: nosniff
-// and, unless the Problem says otherwise, Cache-Control: no-store. It loses the fields of the handler that
-// failed which describe a body that is not sent, may be cached, or set cookies.
+// application/problem+xml (RFC 9110, section 12.5.1; RFC 9457, appendix B). Config.Translations has
+// titles and details in other languages. Every answer has X-Content-Type-Options: nosniff and,
+// unless the Problem says otherwise, Cache-Control: no-store. It loses the fields of the
+// handler that failed which describe a body that is not sent, may be cached, or set cookies.
 package errors
 
 import (
