@@ -26,9 +26,10 @@ const (
 // decoders are reused with their buffers.
 var decoders = sync.Pool{New: func() any { return new(decoder) }}
 
-// firstBuffer is the size of the buffer that a declared length can claim, and
-// maxKept that of the largest which is kept for another request.
-const firstBuffer, maxKept = 16 << 10, 64 << 10
+// firstBuffer is the size of the buffer that a declared length can claim, maxPart that of
+// the largest part that a body is read in, and maxKept that of the largest buffer which is
+// kept for another request.
+const firstBuffer, maxPart, maxKept = 16 << 10, 128 << 10, 64 << 10
 
 // release gives d back, emptied of all that came from the request.
 func (d *decoder) release() {
@@ -190,8 +191,8 @@ func (d *decoder) read(w http.ResponseWriter, r *http.Request, json bool) error 
 		return nil
 	}
 	// The declared length is a claim: memory follows what really came, as much again each
-	// time, and the reader, not the claim, is the bound. The parts are put together once
-	// the body is known not to be too large.
+	// time up to a part, and the reader, not the claim, is the bound. The parts are put
+	// together once the body is known not to be too large.
 	most := min(d.lim.bytes, math.MaxInt64-1) + 1
 	from := io.Reader(bodylimit.Limit(w, r, d.lim.bytes))
 	if name, _ := coding(r); name != "" {
@@ -234,7 +235,7 @@ func (d *decoder) read(w http.ResponseWriter, r *http.Request, json bool) error 
 			d.buf = slices.Concat(full...)
 			return nil
 		}
-		next := min(int64(total), most-int64(total))
+		next := min(int64(total), maxPart, most-int64(total))
 		if next <= 0 { // more has come than was declared
 			next = firstBuffer
 		}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"runtime"
@@ -323,8 +324,11 @@ func TestASVS_4_3_1_RefusalsCost(t *testing.T) {
 		{"too deep late", `["` + strings.Repeat("a", bound/2) + `",` + strings.Repeat("[", bound/3), false, 400, bound},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			// The least of some: the pools are emptied now and then, and by the race detector
+			// often.
 			var before, after runtime.MemStats
-			for i := range 2 { // the first warms the pools
+			least := uint64(math.MaxUint64)
+			for range 10 {
 				runtime.ReadMemStats(&before)
 				from := &counting{Reader: strings.NewReader(tt.body)}
 				r := httptest.NewRequest("POST", "/", from)
@@ -337,9 +341,10 @@ func TestASVS_4_3_1_RefusalsCost(t *testing.T) {
 				if p := problem(t, err); p == nil || p.Status != tt.status || from.n > tt.most {
 					t.Errorf("got %v after %d bytes, want %d after %d at most", err, from.n, tt.status, tt.most)
 				}
-				if n := after.TotalAlloc - before.TotalAlloc; i == 1 && n > bound {
-					t.Errorf("%d bytes were allocated, want %d at most", n, bound)
-				}
+				least = min(least, after.TotalAlloc-before.TotalAlloc)
+			}
+			if least > bound {
+				t.Errorf("%d bytes were allocated, want %d at most", least, bound)
 			}
 		})
 	}
