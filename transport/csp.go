@@ -4,10 +4,12 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"net/http"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/sallyport/sallyport/internal/scope"
@@ -73,6 +75,9 @@ func Page(c CSP) func(http.Handler) http.Handler {
 		mustHandler("Page", next)
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			h := w.Header()
+			if len(c.FrameAncestors) > 0 && !c.ReportOnly {
+				delete(h, "X-Frame-Options") // which knows less, and would contradict
+			}
 			if p.endpoints != nil {
 				h["Reporting-Endpoints"] = p.endpoints
 			}
@@ -85,6 +90,7 @@ func Page(c CSP) func(http.Handler) http.Handler {
 				var s *scope.Scope
 				s, r = scope.For(r)
 				s.Nonce = nonce
+				h["Cache-Control"] = []string{"no-store"}
 				h[p.name] = []string{strings.Join(p.parts, nonce)}
 			}
 			next.ServeHTTP(w, r)
@@ -104,17 +110,24 @@ func Nonce(ctx context.Context) string {
 }
 
 // String returns the policy, for Headers.ContentSecurityPolicy. It panics where [Page] does,
-// and if c has a Nonce.
+// and if c has a Nonce or is ReportOnly.
 func (c CSP) String() string {
 	p, err := c.compile()
-	if err == nil && c.Nonce {
-		err = fmt.Errorf("transport: CSP.Nonce: needs Page, which makes one for each answer")
+	switch {
+	case err != nil:
+	case c.Nonce:
+		err = errors.New("transport: CSP.Nonce: needs Page, which makes one for each answer")
+	case c.ReportOnly:
+		err = errors.New("transport: CSP.ReportOnly: needs Page, which sends it in another field")
 	}
 	if err != nil {
 		panic(err.Error())
 	}
-	return p.whole[0]
+	// Where report-to stands, browsers pass over report-uri, and nobody says here where it is.
+	return strings.TrimSuffix(p.whole[0], reportGroup)
 }
+
+const reportGroup = "; report-to csp"
 
 // A compiledCSP is a policy as it is sent.
 type compiledCSP struct {
@@ -129,15 +142,15 @@ func (c *CSP) compile() (p compiledCSP, err error) {
 	if c.ReportOnly {
 		p.name += "-Report-Only"
 		if c.ReportTo == "" {
-			return p, fmt.Errorf("transport: CSP.ReportOnly: has no effect without ReportTo")
+			return p, errors.New("transport: CSP.ReportOnly: has no effect without ReportTo")
 		}
 	}
 	script, style := slices.Clone(c.ScriptSrc), slices.Clone(c.StyleSrc)
 	if c.StrictDynamic {
 		if !c.Nonce && !slices.ContainsFunc(script, hashSource.MatchString) {
-			return p, fmt.Errorf("transport: CSP.StrictDynamic: needs Nonce, or hashes in ScriptSrc, or nothing would run")
+			return p, errors.New("transport: CSP.StrictDynamic: needs Nonce, or hashes in ScriptSrc, or nothing would run")
 		}
-		script = append(script, "'strict-dynamic'")
+		script = append(script, strictDynamic)
 	}
 	const nonce = "\x00" // no source has it
 	if c.Nonce {
@@ -192,7 +205,7 @@ func (c *CSP) compile() (p compiledCSP, err error) {
 		if !reportPlace.MatchString(c.ReportTo) {
 			return p, fmt.Errorf("transport: CSP.ReportTo: %q is neither a path nor an https URL", c.ReportTo)
 		}
-		b.WriteString("report-uri " + c.ReportTo + "; report-to csp; ")
+		b.WriteString("report-uri " + c.ReportTo + reportGroup + "; ")
 		p.endpoints = []string{`csp="` + c.ReportTo + `"`}
 	}
 	policy := strings.TrimSuffix(b.String(), "; ")
@@ -201,29 +214,45 @@ func (c *CSP) compile() (p compiledCSP, err error) {
 }
 
 var (
-	hashSource   = regexp.MustCompile(`^'sha(256|384|512)-[A-Za-z0-9+/]{43,86}={0,2}'$`)
+	hashSource   = regexp.MustCompile(`^'(sha256-[A-Za-z0-9+/]{43}=|sha384-[A-Za-z0-9+/]{64}|sha512-[A-Za-z0-9+/]{86}==)'$`)
 	schemeSource = regexp.MustCompile(`^[a-z][a-z0-9+.-]*:$`)
 	hostSource   = regexp.MustCompile(`^((https?|wss?)://)?(\*\.)?[a-zA-Z0-9-]+(\.[a-zA-Z0-9-]+)*(:(\*|[0-9]{1,5}))?(/[A-Za-z0-9._~!$&()*+=:@%/-]*)?$`)
 	reportPlace  = regexp.MustCompile(`^(https://[a-zA-Z0-9.-]+(:[0-9]{1,5})?)?/[A-Za-z0-9._~!$&()*+=:@%/?-]*$`)
 )
 
+// strictDynamic is a source that only StrictDynamic adds. Written out it is no source.
+const strictDynamic = "'strict-dynamic'"
+
+// words are what stands for something else than a host of that name.
+var words = regexp.MustCompile(`(?i)^(self|none|unsafe-[a-z-]+|wasm-unsafe-eval|strict-dynamic|report-sample|nonce-.*|sha(256|384|512)-.*|data|blob|https?|wss?|filesystem|mediastream)$`)
+
 // source checks one of n sources of a directive.
 func (c *CSP) source(directive, s string, n int, nonce string) error {
-	scripts := directive == "script-src" || directive == "worker-src" || directive == "default-src"
+	scripts := slices.Contains([]string{"default-src", "script-src", "worker-src", "frame-src"}, directive)
+	fetch := strings.HasSuffix(directive, "-src")
 	unsafe := false
 	switch s {
 	case "'none'":
 		if n > 1 {
-			return fmt.Errorf("'none' has no effect beside other sources")
+			return errors.New("'none' has no effect beside other sources")
 		}
-	case "'self'", "'report-sample'", "'strict-dynamic'", "'wasm-unsafe-eval'", "'nonce-" + nonce + "'":
+	case "'self'", "'report-sample'", "'wasm-unsafe-eval'", "'nonce-" + nonce + "'":
+	case strictDynamic:
+		if directive != "script-src" || !c.StrictDynamic {
+			return fmt.Errorf("%s is asked for by StrictDynamic", s)
+		}
 	case "'unsafe-inline'", "'unsafe-eval'", "'unsafe-hashes'", "*":
 		unsafe = true
-	case "self", "none", "unsafe-inline", "unsafe-eval", "unsafe-hashes", "strict-dynamic", "report-sample":
-		return fmt.Errorf("%q is a keyword; write it in quotes, '%s'", s, s)
 	default:
 		switch {
-		case hashSource.MatchString(s), hostSource.MatchString(s):
+		case words.MatchString(s):
+			return fmt.Errorf("%q would be a host; a keyword stands in single quotes, and a scheme has a colon", s)
+		case hashSource.MatchString(s):
+		case hostSource.MatchString(s):
+			if err := host(s); err != nil {
+				return err
+			}
+			unsafe = strings.HasPrefix(s, "http:")
 		case schemeSource.MatchString(s):
 			unsafe = true
 		case strings.HasPrefix(s, "'nonce-"):
@@ -233,10 +262,28 @@ func (c *CSP) source(directive, s string, n int, nonce string) error {
 		}
 	}
 	switch {
+	case unsafe && !fetch:
+		return fmt.Errorf("%s is nearly everyone; name the origins", s)
 	case unsafe && scripts && !c.AllowUnsafeScripts:
 		return fmt.Errorf("%s lets injected scripts run; it needs AllowUnsafeScripts", s)
 	case unsafe && directive == "style-src" && !c.AllowUnsafeStyles:
 		return fmt.Errorf("%s lets injected styles in; it needs AllowUnsafeStyles", s)
+	}
+	return nil
+}
+
+// host refuses ports that are none, and names that stand for all of a top-level domain.
+func host(s string) error {
+	if _, after, ok := strings.Cut(s, "://"); ok {
+		s = after
+	}
+	s, _, _ = strings.Cut(s, "/")
+	name, port, _ := strings.Cut(s, ":")
+	if n, err := strconv.Atoi(port); port != "" && port != "*" && (err != nil || n < 1 || n > 65535) {
+		return fmt.Errorf("%q has no port", s)
+	}
+	if rest, ok := strings.CutPrefix(name, "*."); ok && !strings.Contains(rest, ".") {
+		return fmt.Errorf("%q is all of a top-level domain", s)
 	}
 	return nil
 }

@@ -61,7 +61,7 @@ func TestASVS_3_4_3_Nonces(t *testing.T) {
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
 		m := policy.FindStringSubmatch(w.Header().Get("Content-Security-Policy"))
-		if m == nil || m[1] != inner || m[2] != inner || seen[inner] {
+		if m == nil || m[1] != inner || m[2] != inner || seen[inner] || w.Header().Get("Cache-Control") != "no-store" {
 			t.Fatalf("got %q with the nonce %q", w.Header().Get("Content-Security-Policy"), inner)
 		}
 		seen[inner] = true
@@ -88,7 +88,20 @@ func TestASVS_3_4_7_ReportingLocation(t *testing.T) {
 
 func TestPageConstruction(t *testing.T) {
 	for want, c := range map[string]transport.CSP{
-		"CSP.ScriptSrc: \"self\" is a keyword":         {ScriptSrc: []string{"self"}},
+		"CSP.FrameAncestors: * is nearly everyone":     {FrameAncestors: []string{"*"}},
+		"CSP.BaseURI: https: is nearly everyone":       {BaseURI: []string{"https:"}},
+		"CSP.FormAction: https: is nearly everyone":    {FormAction: []string{"https:"}},
+		"CSP.FrameSrc: data: lets":                     {FrameSrc: []string{"data:"}},
+		"CSP.ScriptSrc: http://cdn.example lets":       {ScriptSrc: []string{"http://cdn.example"}},
+		"CSP.ScriptSrc: \"*.com\" is all of":           {ScriptSrc: []string{"https://*.com"}},
+		"CSP.ImgSrc: \"None\" would be a host":         {ImgSrc: []string{"None"}},
+		"CSP.ImgSrc: \"data\" would be a host":         {ImgSrc: []string{"data"}},
+		"CSP.ImgSrc: \"nonce-abc\" would be a host":    {ImgSrc: []string{"nonce-abc"}},
+		"CSP.ImgSrc: \"a.example:99999\" has no port":  {ImgSrc: []string{"a.example:99999"}},
+		"CSP.ScriptSrc: 'strict-dynamic' is asked for": {ScriptSrc: []string{"'strict-dynamic'"}},
+		"CSP.ImgSrc: 'strict-dynamic' is asked for":    {ImgSrc: []string{"'strict-dynamic'"}, StrictDynamic: true, Nonce: true},
+		"is no source": {ScriptSrc: []string{"'sha512-" + strings.Repeat("A", 43) + "='"}},
+		"CSP.ScriptSrc: \"self\" would be a host":      {ScriptSrc: []string{"self"}},
 		"CSP.ScriptSrc: 'unsafe-inline' lets":          {ScriptSrc: []string{"'unsafe-inline'"}},
 		"CSP.DefaultSrc: * lets":                       {DefaultSrc: []string{"*"}},
 		"CSP.WorkerSrc: data: lets":                    {WorkerSrc: []string{"data:"}},
@@ -115,12 +128,16 @@ func TestPageConstruction(t *testing.T) {
 			transport.Page(c)
 		}()
 	}
-	defer func() {
-		if got := fmt.Sprint(recover()); !strings.Contains(got, "CSP.Nonce: needs Page") {
-			t.Errorf("got %s", got)
-		}
-	}()
-	_ = transport.CSP{Nonce: true}.String()
+	wantPanic(t, "CSP.Nonce: needs Page", func() { _ = transport.CSP{Nonce: true}.String() })
+	wantPanic(t, "CSP.ReportOnly: needs Page", func() { _ = transport.CSP{ReportOnly: true, ReportTo: "/r"}.String() })
+	if got := (transport.CSP{ReportTo: "/r"}).String(); got != strictPage+"; report-uri /r" {
+		t.Errorf("got %s", got)
+	}
+	framed := httptest.NewRecorder()
+	transport.Secure(transport.Headers{})(transport.Page(transport.CSP{FrameAncestors: []string{"'self'"}})(http.HandlerFunc(ok))).ServeHTTP(framed, httptest.NewRequest("GET", "/", nil))
+	if got := framed.Header()["X-Frame-Options"]; got != nil {
+		t.Errorf("beside frame-ancestors: X-Frame-Options is %q", got)
+	}
 }
 
 // Whatever the sources are, the policy has the directives that it should have, and no more.

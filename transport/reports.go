@@ -41,7 +41,7 @@ type cspReports struct {
 }
 
 func (c *cspReports) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if err := c.read(w, r); err != nil {
+	if err := c.read(w, r); err != nil { // without a cause, so that nobody fills the log
 		httperr.Write(w, r, err)
 		return
 	}
@@ -67,13 +67,13 @@ func (c *cspReports) read(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		var large *http.MaxBytesError
 		if errors.As(err, &large) {
-			return err
+			return httperr.New(http.StatusRequestEntityTooLarge, "body_too_large", "The report is too large.")
 		}
-		return httperr.New(http.StatusBadRequest, "malformed_body", "The report could not be read to its end.").WithCause(err)
+		return httperr.New(http.StatusBadRequest, "malformed_body", "The report could not be read to its end.")
 	}
 	reports, err := parseReports(media, body)
 	if err != nil {
-		return httperr.New(http.StatusBadRequest, "malformed_body", "The report is not in the expected form.").WithCause(err)
+		return httperr.New(http.StatusBadRequest, "malformed_body", "The report is not in the expected form.")
 	}
 	for _, rep := range reports {
 		c.record(r, rep)
@@ -166,7 +166,7 @@ func (c *cspReports) record(r *http.Request, rep report) {
 		Reason: "a browser reports " + logtext.Clean(rep.directive, 64) + " of " + place(rep.blocked) + " on " + place(rep.page),
 	}
 	if dropped > 0 {
-		e.Reason += ", after " + strconv.Itoa(dropped) + " others, which were too many"
+		e.Reason = "after " + strconv.Itoa(dropped) + " others, which were too many, " + e.Reason
 	}
 	audit.Record(r, nil, e)
 }

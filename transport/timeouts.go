@@ -4,6 +4,8 @@ import (
 	"context"
 	"net/http"
 	"time"
+
+	"github.com/sallyport/sallyport/internal/scope"
 )
 
 // Timeouts are those of a route, in place of the server's, which suit most. Zero leaves the
@@ -17,7 +19,7 @@ type Timeouts struct {
 	Write time.Duration
 	// Handler is how long the handler has: its request's context ends then, and an error that
 	// comes of it is the 503 "timeout" of errors.Write. A handler that doesn't heed its
-	// context runs on; Write ends its connection.
+	// context runs on, and one that returns nothing then has answered with nothing.
 	Handler time.Duration
 }
 
@@ -32,8 +34,11 @@ func Timeout(t Timeouts) func(http.Handler) http.Handler {
 			panic("transport: Timeouts." + name + ": must not be negative")
 		}
 	}
-	if t == (Timeouts{}) {
+	switch {
+	case t == (Timeouts{}):
 		panic("transport: Timeouts: none is set")
+	case t.Write > 0 && t.Handler >= t.Write:
+		panic("transport: Timeouts.Handler: must be less than Write, or its answer could not be sent")
 	}
 	return func(next http.Handler) http.Handler {
 		mustHandler("Timeout", next)
@@ -50,7 +55,9 @@ func Timeout(t Timeouts) func(http.Handler) http.Handler {
 			if t.Handler > 0 {
 				ctx, cancel := context.WithTimeout(r.Context(), t.Handler)
 				defer cancel()
-				r = r.WithContext(ctx)
+				var s *scope.Scope
+				s, r = scope.Child(r) // of this request, so that what doors above know holds
+				s.Context = ctx
 			}
 			next.ServeHTTP(w, r)
 		})

@@ -137,6 +137,7 @@ func TestTimeoutOfTheConnection(t *testing.T) {
 func TestTimeoutConstruction(t *testing.T) {
 	for want, ts := range map[string]transport.Timeouts{
 		"Timeouts.Read": {Read: -1}, "Timeouts.Write": {Write: -1}, "Timeouts.Handler": {Handler: -1}, "none is set": {},
+		"Timeouts.Handler: must be less": {Handler: time.Second, Write: time.Second},
 	} {
 		wantPanic(t, want, func() { transport.Timeout(ts) })
 	}
