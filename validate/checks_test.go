@@ -55,6 +55,7 @@ func TestChecks(t *testing.T) {
 		{"rules first", `{"name":""}`, []func(context.Context, *newUser) error{taken, slow}, 422, "body /name required"},
 		{"a fault", `{"name":"bob"}`, []func(context.Context, *newUser) error{taken, func(context.Context, *newUser) error { return fault }, slow}, 500, ""},
 		{"a problem of another kind", `{"name":"al"}`, []func(context.Context, *newUser) error{func(context.Context, *newUser) error { return httperr.New(409, "conflict", "") }}, 409, ""},
+		{"broken, and no field named", `{"name":"al"}`, []func(context.Context, *newUser) error{func(context.Context, *newUser) error { return validate.Broken() }}, 422, ""},
 		{"too slow", `{"name":"al"}`, []func(context.Context, *newUser) error{slow}, 504, ""},
 		{"a panic", `{"name":"al"}`, []func(context.Context, *newUser) error{func(context.Context, *newUser) error { panic("sick") }}, 500, ""},
 	} {
@@ -76,8 +77,11 @@ func TestChecks(t *testing.T) {
 	}
 	t.Run("an earlier Validator stays as it is", func(t *testing.T) {
 		one := v.With(taken)
-		_ = one.With(slow)
+		for range 3 { // until there is room for one more
+			one = one.With(taken)
+		}
 		two := one.With(listed)
+		_ = one.With(slow)
 		if _, err := one.Decode(nop{}, post(`{"name":"al","mail":"m"}`)); err != nil {
 			t.Errorf("got %v", err)
 		}
