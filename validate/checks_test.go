@@ -77,7 +77,7 @@ func TestChecks(t *testing.T) {
 	}
 	t.Run("an earlier Validator stays as it is", func(t *testing.T) {
 		one := v.With(taken)
-		for range 3 { // until there is room for one more
+		for range 2 { // until there is room for one more
 			one = one.With(taken)
 		}
 		two := one.With(listed)
