@@ -174,6 +174,11 @@ func (c *compiler) flatten(t reflect.Type, where string, index []int, inside map
 		here := append(slices.Clip(index), i)
 		if f.Anonymous && !tag.present {
 			if s, ok := embedded(f); ok {
+				for _, key := range []string{"scope", "default", "file"} {
+					if _, ok := f.Tag.Lookup(key); ok {
+						c.fail(at, "has a %s tag, but its fields are bound each for itself; tag them", key)
+					}
+				}
 				if f.Type.Kind() == reflect.Pointer && f.IsExported() && hasRules(s) {
 					c.fail(at, "is an embedded pointer to a struct with rules, which would not be checked where it is nil; embed the struct itself")
 					continue
@@ -221,6 +226,18 @@ func (c *compiler) flatten(t reflect.Type, where string, index []int, inside map
 		}
 	}
 	return fields
+}
+
+// noScopes refuses fields that only some callers may send in a struct that decodes itself.
+func (c *compiler) noScopes(t reflect.Type, where string) {
+	if t.Kind() != reflect.Struct {
+		return
+	}
+	for i := range t.NumField() {
+		if _, ok := t.Field(i).Tag.Lookup("scope"); ok {
+			c.fail(where, "has the field %s with a scope tag, which has no effect, since %s has an UnmarshalJSON or UnmarshalText of its own", t.Field(i).Name, typeName(t))
+		}
+	}
 }
 
 // noParams refuses parameters in a struct that decodes itself.

@@ -150,8 +150,10 @@ func (c *compiler) node(t reflect.Type, where string) *node {
 		n.kind, n.want = numberNode, "must be a number"
 	case t.Kind() != reflect.Pointer && t.Kind() != reflect.Interface && p.Implements(jsonUnmarshaler):
 		n.kind, n.want = rawNode, "is not in the expected form"
+		c.noScopes(t, where)
 	case t.Kind() != reflect.Pointer && t.Kind() != reflect.Interface && p.Implements(textUnmarshaler):
 		n.kind, n.want = textNode, "is not a string in the expected form"
+		c.noScopes(t, where)
 	default:
 		c.plain(n, where)
 	}

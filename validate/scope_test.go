@@ -22,6 +22,18 @@ type pricedDetail struct {
 
 type callerScope struct{}
 
+// PricedDetail is embedded.
+type PricedDetail struct {
+	Cost int `json:"cost"`
+}
+
+// selfDecoding has a scope that nobody would look at.
+type selfDecoding struct {
+	A int `json:"a" scope:"a"`
+}
+
+func (*selfDecoding) UnmarshalJSON([]byte) error { return nil }
+
 // A field with a scope is there for callers who have it.
 func TestASVS_8_2_3_FieldsPerScope(t *testing.T) {
 	quiet(t)
@@ -76,6 +88,12 @@ func TestASVS_8_2_3_FieldsPerScope(t *testing.T) {
 		"needs Config.HasScope": build[priced],
 		"can't be one": build[struct {
 			A int `json:"a" scope:"a b"`
+		}],
+		"has a scope tag, but its fields are bound each for itself": build[struct {
+			PricedDetail `scope:"a"`
+		}],
+		"has the field A with a scope tag, which has no effect": build[struct {
+			Of []selfDecoding `json:"of"`
 		}],
 		"but is bound from nothing": build[struct {
 			A int `json:"a"`
