@@ -59,7 +59,7 @@ func TestTheFormsOfAFullProblem(t *testing.T) {
 	}
 }
 
-func TestDefaultsOfTypeAndTitle(t *testing.T) {
+func TestRFC9457_4_2_1_DefaultsOfTypeAndTitle(t *testing.T) {
 	const base = "https://api.example.com/problems/"
 	for _, tt := range []struct {
 		name, base          string

@@ -202,7 +202,7 @@ func (c *CSP) compile() (p compiledCSP, err error) {
 		b.WriteString("upgrade-insecure-requests; ")
 	}
 	if c.ReportTo != "" {
-		if !reportPlace.MatchString(c.ReportTo) {
+		if !reportPlace.MatchString(c.ReportTo) || strings.HasPrefix(c.ReportTo, "//") { // another host's
 			return p, fmt.Errorf("transport: CSP.ReportTo: %q is neither a path nor an https URL", c.ReportTo)
 		}
 		b.WriteString("report-uri " + c.ReportTo + reportGroup + "; ")

@@ -118,6 +118,7 @@ func TestPageConstruction(t *testing.T) {
 		"CSP.ReportOnly: has no effect":                {ReportOnly: true},
 		"CSP.ReportTo: \"http://a/b\" is neither":      {ReportTo: "http://a/b"},
 		"CSP.ReportTo: \"/a;b\" is neither":            {ReportTo: "/a;b"},
+		"CSP.ReportTo: \"//a.example/b\" is neither":   {ReportTo: "//a.example/b"},
 	} {
 		func() {
 			defer func() {
