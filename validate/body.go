@@ -194,19 +194,16 @@ func (d *decoder) read(w http.ResponseWriter, r *http.Request, json bool) error 
 	// time up to a part, and the reader, not the claim, is the bound. The parts are put
 	// together once the body is known not to be too large.
 	most := min(d.lim.bytes, math.MaxInt64-1) + 1
-	from := io.Reader(bodylimit.Limit(w, r, d.lim.bytes))
-	if name, _ := coding(r); name != "" {
-		u := newUnzipper(from, d.lim.bytes)
-		defer u.release()
-		from = u
-	} else if r.ContentLength >= 0 {
+	from, done := open(w, r, d.lim.bytes)
+	defer done()
+	if name, _ := coding(r); name == "" && r.ContentLength >= 0 {
 		most = r.ContentLength + 1 // one more than is needed, to see the end
 	}
 	if size := min(most, firstBuffer); int64(cap(d.buf)) < size {
 		d.buf = make([]byte, 0, size)
 	}
 	var full [][]byte // the parts before b
-	open, total := nesting{most: d.lim.depth}, 0
+	nested, total := nesting{most: d.lim.depth}, 0
 	b := d.buf[:0]
 	for {
 		n, err := from.Read(b[len(b):cap(b)])
@@ -223,7 +220,7 @@ func (d *decoder) read(w http.ResponseWriter, r *http.Request, json bool) error 
 			continue
 		}
 		if json {
-			if at := open.exceeded(b); at >= 0 {
+			if at := nested.exceeded(b); at >= 0 {
 				if err == nil { // there is more
 					bodylimit.Abandon(w, r)
 				}

@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+
+	"github.com/sallyport/sallyport/internal/bodylimit"
 )
 
 // An unzipper decodes a body of the coding gzip (RFC 1952). It reads one member and checks
@@ -70,6 +72,17 @@ func (u *unzipper) Read(p []byte) (n int, err error) {
 		}
 	}
 	return n, u.err
+}
+
+// open returns a reader of at most limit bytes of what r's body decodes to, and what must be
+// called when it has been read. The coding is one that was accepted.
+func open(w http.ResponseWriter, r *http.Request, limit int64) (from io.Reader, done func()) {
+	body := bodylimit.Limit(w, r, limit)
+	if name, _ := coding(r); name == "" {
+		return body, func() {}
+	}
+	u := newUnzipper(body, limit)
+	return u, u.release
 }
 
 // coding returns the content coding of a body: "", "gzip", or false for another one, or more

@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"iter"
 	"math"
 	"net/http"
@@ -76,12 +75,8 @@ func (p *plan) items(w http.ResponseWriter, r *http.Request, lim *limits, each f
 		fail(tooLarge(lim.stream))
 		return
 	}
-	from := io.Reader(bodylimit.Limit(w, r, lim.stream))
-	if name != "" {
-		u := newUnzipper(from, lim.stream)
-		defer u.release()
-		from = u
-	}
+	from, done := open(w, r, lim.stream)
+	defer done()
 	lines := bufio.NewScanner(from)
 	lines.Split(func(data []byte, atEOF bool) (int, []byte, error) {
 		if atEOF && lines.Err() != nil && bytes.IndexByte(data, '\n') < 0 {

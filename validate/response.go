@@ -6,9 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"mime"
 	"net/http"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -40,8 +40,8 @@ type ResponseConfig struct {
 // gets out: another Content-Type than JSON's, a Content-Encoding, malformed JSON, values of
 // another type, more than MaxBytes. Responses with another status than 2xx pass as they
 // are: let errors.Write make them. The response is held back until the handler returns, so it
-// can't be a stream; what a handler sends to its ResponseController to flush or hijack is
-// refused with http.ErrNotSupported.
+// can't be a stream; what a handler asks of its ResponseController, such as to flush, to
+// hijack or for another deadline, is refused with http.ErrNotSupported.
 //
 // It panics if T or the config can't work: the rules for T are those of [New], with json tags
 // alone.
@@ -118,7 +118,6 @@ func (f *responseFilter) release(w http.ResponseWriter, r *http.Request, held *h
 // filter returns what may be seen of the body.
 func (f *responseFilter) filter(r *http.Request, h http.Header, held *heldResponse) ([]byte, error) {
 	body := held.body.Bytes()
-	media, _, err := mime.ParseMediaType(h.Get("Content-Type"))
 	switch {
 	case held.n > f.lim.bytes:
 		return nil, fmt.Errorf("validate: Response: the response is larger than %d bytes", f.lim.bytes)
@@ -126,7 +125,7 @@ func (f *responseFilter) filter(r *http.Request, h http.Header, held *heldRespon
 		return nil, nil
 	case h.Get("Content-Encoding") != "":
 		return nil, errors.New("validate: Response: the response has a Content-Encoding; compress above this door")
-	case err != nil || media != jsonType && (!strings.HasPrefix(media, "application/") || !strings.HasSuffix(media, "+json")):
+	case !isJSON(h["Content-Type"]):
 		return nil, errors.New("validate: Response: the Content-Type of the response is not JSON's")
 	}
 	c, err := strictjson.Read(body, strictjson.Limits{Depth: f.lim.depth, Members: f.lim.items, Items: f.lim.items, Values: f.lim.values, Bytes: len(body)})
@@ -186,12 +185,7 @@ func (s *sieve) drop() {
 	if place == "" {
 		place = "/"
 	}
-	for _, d := range s.dropped {
-		if d == place {
-			return
-		}
-	}
-	if len(s.dropped) < maxDropped {
+	if !slices.Contains(s.dropped, place) && len(s.dropped) < maxDropped {
 		s.dropped = append(s.dropped, place)
 	}
 }

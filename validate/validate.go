@@ -377,14 +377,25 @@ func (c Config) limits() (limits, error) {
 	for _, f := range []struct {
 		name string
 		n    int64
-	}{{"MaxBytes", c.MaxBytes}, {"MaxStreamBytes", c.MaxStreamBytes}, {"MaxDepth", int64(c.MaxDepth)}, {"MaxItems", int64(c.MaxItems)}, {"MaxValues", int64(c.MaxValues)}, {"MaxString", int64(c.MaxString)}, {"MaxErrors", int64(c.MaxErrors)}, {"CheckTimeout", int64(c.CheckTimeout)}} {
+	}{
+		{"MaxBytes", c.MaxBytes},
+		{"MaxStreamBytes", c.MaxStreamBytes},
+		{"MaxDepth", int64(c.MaxDepth)},
+		{"MaxItems", int64(c.MaxItems)},
+		{"MaxValues", int64(c.MaxValues)},
+		{"MaxString", int64(c.MaxString)},
+		{"MaxErrors", int64(c.MaxErrors)},
+		{"CheckTimeout", int64(c.CheckTimeout)},
+	} {
 		if f.n < 0 {
 			return limits{}, fmt.Errorf("validate: Config.%s must not be negative", f.name)
 		}
 	}
 	return limits{
-		bytes: or(c.MaxBytes, defaultMaxBytes), stream: or(c.MaxStreamBytes, 64<<20), depth: or(c.MaxDepth, 32), items: or(c.MaxItems, 10_000),
-		values: or(c.MaxValues, 50_000), text: or(c.MaxString, math.MaxInt), errors: or(c.MaxErrors, 100), checks: or(c.CheckTimeout, 5*time.Second), gzip: c.AllowGzip, allowUnknown: c.AllowUnknown, refuseUnknownQuery: c.RefuseUnknownQuery, hasScope: c.HasScope,
+		bytes: or(c.MaxBytes, defaultMaxBytes), stream: or(c.MaxStreamBytes, 64<<20), depth: or(c.MaxDepth, 32),
+		items: or(c.MaxItems, 10_000), values: or(c.MaxValues, 50_000), text: or(c.MaxString, math.MaxInt),
+		errors: or(c.MaxErrors, 100), checks: or(c.CheckTimeout, 5*time.Second), gzip: c.AllowGzip,
+		allowUnknown: c.AllowUnknown, refuseUnknownQuery: c.RefuseUnknownQuery, hasScope: c.HasScope,
 	}, nil
 }
 
