@@ -5,6 +5,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -113,6 +114,22 @@ func TestDefaultsOfRecursiveTypes(t *testing.T) {
 	want := branch{Size: 4, Leaves: []leaf{{branch{Size: 4}}, {branch{Size: 1}}}}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, %v, want %+v", got, err, want)
+	}
+}
+
+func TestDefaultOfAQuotedPointer(t *testing.T) {
+	type quoted struct {
+		N *int `json:"n,string" default:"3"`
+	}
+	for body, want := range map[string]string{`{}`: "3", `{"n":"4"}`: "4", `{"n":null}`: "nil"} {
+		got, err := validate.Decode[quoted](nop{}, post(body))
+		n := "nil"
+		if got.N != nil {
+			n = strconv.Itoa(*got.N)
+		}
+		if err != nil || n != want {
+			t.Errorf("%s: got %s, %v, want %s", body, n, err, want)
+		}
 	}
 }
 
