@@ -2,8 +2,6 @@ package translations_test
 
 import (
 	"io"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"strings"
 	"testing"
@@ -134,11 +132,7 @@ func TestNothingIsPrinted(t *testing.T) {
 		printed <- b
 	}()
 	for _, l := range translations.Languages() {
-		r := httptest.NewRequest("POST", "/", strings.NewReader(body.String()))
-		r.Header.Set("Content-Type", "application/json")
-		r.Header.Set("Accept-Language", l)
-		w := httptest.NewRecorder()
-		v.Wrap(http.NotFoundHandler()).ServeHTTP(w, r)
+		w := ask(v, body.String(), l, "application/json")
 		got := w.Body.String()
 		if n := strings.Count(got, `"pointer"`); w.Code != 422 || n < 70 {
 			t.Errorf("%s: %d with %d errors: %s", l, w.Code, n, got)

@@ -25,15 +25,20 @@ type order struct {
 
 const hostile = `{"full name":"zq","size":7777,"tags":["zq","zq"],"mail":"zq","other":"","cron":"zq"}`
 
-// details returns what a client is told, and in which language.
-func details(t *testing.T, v *validate.Validator[order], accept string) (string, string) {
-	t.Helper()
-	r := httptest.NewRequest("POST", "/", strings.NewReader(hostile))
+// ask sends a body to a validator, and returns the answer in a language and a form.
+func ask[T any](v *validate.Validator[T], body, language, form string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest("POST", "/", strings.NewReader(body))
 	r.Header.Set("Content-Type", "application/json")
-	r.Header.Set("Accept-Language", accept)
-	r.Header.Set("Accept", "text/plain")
+	r.Header.Set("Accept-Language", language)
+	r.Header.Set("Accept", form)
 	w := httptest.NewRecorder()
 	v.Wrap(http.NotFoundHandler()).ServeHTTP(w, r)
+	return w
+}
+
+// details returns what a client is told, and in which language.
+func details(v *validate.Validator[order], accept string) (text, language string) {
+	w := ask(v, hostile, accept, "text/plain")
 	return w.Body.String(), w.Header().Get("Content-Language")
 }
 
@@ -51,14 +56,14 @@ func TestLanguages(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	english, none := details(t, v, "xx")
+	english, none := details(v, "xx")
 	if none != "" || !strings.Contains(english, "must be at least 3 characters long") {
 		t.Errorf("without a language: %q, %s", none, english)
 	}
 	seen := map[string]string{}
 	for _, l := range translations.Languages() {
 		t.Run(l, func(t *testing.T) {
-			got, language := details(t, v, l)
+			got, language := details(v, l)
 			if language != l {
 				t.Errorf("Content-Language is %q", language)
 			}
@@ -79,7 +84,7 @@ func TestLanguages(t *testing.T) {
 			}
 		})
 	}
-	if got, _ := details(t, v, "de-AT, en;q=0.5"); !strings.Contains(got, "full name muss mindestens 3 Zeichen lang sein") {
+	if got, _ := details(v, "de-AT, en;q=0.5"); !strings.Contains(got, "full name muss mindestens 3 Zeichen lang sein") {
 		t.Errorf("got %s", got)
 	}
 }
@@ -99,7 +104,7 @@ func TestSeveralValidators(t *testing.T) {
 		for _, l := range []string{"de", "fr"} {
 			for range 4 {
 				wg.Go(func() {
-					if _, got := details(t, v, l); got != l {
+					if _, got := details(v, l); got != l {
 						t.Errorf("got %q, want %q", got, l)
 					}
 				})
@@ -135,12 +140,7 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	r := httptest.NewRequest("POST", "/", strings.NewReader(`{"name":"x"}`))
-	r.Header.Set("Content-Type", "application/json")
-	r.Header.Set("Accept-Language", "de-CH, en;q=0.5")
-	r.Header.Set("Accept", "text/plain")
-	w := httptest.NewRecorder()
-	v.Wrap(http.NotFoundHandler()).ServeHTTP(w, r)
+	w := ask(v, `{"name":"x"}`, "de-CH, en;q=0.5", "text/plain")
 	fmt.Print(w.Body)
 	// Output:
 	// 422 Unprocessable Entity
