@@ -63,7 +63,7 @@ func compile(typ reflect.Type, setup func(*validator.Validate) error, tr Transla
 	p.json.findPresets(map[*object]bool{})
 	p.scoped = c.scoped
 	var err error
-	if p.rules, err = newRules(typ, c.nodes, setup); err != nil {
+	if p.rules, err = newRules(typ, c.nodes, setup, tr); err != nil {
 		return nil, err
 	}
 	if err := p.rules.presets(c.presets); err != nil {

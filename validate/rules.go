@@ -28,15 +28,17 @@ type rules struct {
 
 // newRules makes the rules of typ and tries all of them, since the validator
 // panics on what it can't do, and then only once a request comes by.
-func newRules(typ reflect.Type, nodes map[reflect.Type]*node, setup func(*validator.Validate) error) (*rules, error) {
+func newRules(typ reflect.Type, nodes map[reflect.Type]*node, setup func(*validator.Validate) error, tr Translator) (*rules, error) {
 	r := &rules{v: validator.New(validator.WithRequiredStructEnabled()), typ: typ}
-	r.v.RegisterTagNameFunc(func(f reflect.StructField) string {
-		t, err := parseTag(f)
-		if err != nil {
-			return ""
-		}
-		return t.name
-	})
+	if tr != nil { // names cost the validator a string for each element
+		r.v.RegisterTagNameFunc(func(f reflect.StructField) string {
+			t, err := parseTag(f)
+			if err != nil {
+				return ""
+			}
+			return t.name
+		})
+	}
 	if setup != nil {
 		if err := setup(r.v); err != nil {
 			return nil, fmt.Errorf("validate: Config.Setup: %w", err)
