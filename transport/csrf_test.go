@@ -72,7 +72,7 @@ var csrfCases = []struct {
 // CVE-2025-24358, CVE-2025-47909 and CVE-2025-46721 were checks that took an
 // http page for an https one, or compared with a URL that has no host.
 // CVE-2025-47910 was an exemption that was wider than what was written.
-func TestCVE_2025_24358_CrossOrigin(t *testing.T) {
+func TestASVS_3_5_1_CVE_2025_24358_CrossOrigin(t *testing.T) {
 	for _, tt := range csrfCases {
 		t.Run(tt.name, func(t *testing.T) {
 			for _, door := range []struct {

@@ -80,7 +80,7 @@ func statuses() http.Handler {
 // RFC 6797, section 7.2, and CVE-2026-53624, where a wrong check of the protocol
 // kept HSTS from ever being sent: on every status, over real TLS, behind a trusted
 // proxy, and never over plain HTTP.
-func TestCVE_2026_53624_HeadersOnEveryStatus(t *testing.T) {
+func TestASVS_3_4_1_CVE_2026_53624_HeadersOnEveryStatus(t *testing.T) {
 	quiet := httperr.Config{Logger: slog.New(slog.DiscardHandler), Audit: &recorder{}}
 	clientIP := newClientIP(t, "", netip.MustParsePrefix("127.0.0.0/8"))
 	h := httperr.Recover(quiet)(clientIP.Wrap(transport.Secure(transport.Headers{})(statuses())))

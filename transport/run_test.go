@@ -69,7 +69,7 @@ func TestRunRefusesMisuse(t *testing.T) {
 }
 
 // A server that Run serves in TLS must not answer in the clear, and the reverse.
-func TestRunNoPlaintextFallback(t *testing.T) {
+func TestASVS_12_2_1_NoPlaintextFallback(t *testing.T) {
 	srv, _ := newServer(t, ok, transport.ServerConfig{})
 	resp, err := client(t, nil, false).Get("http://" + start(t, srv).addr)
 	if err == nil {

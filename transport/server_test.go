@@ -140,7 +140,7 @@ func TestNewServerDefaults(t *testing.T) {
 
 // CVE-2024-23656 and CVE-2022-23632 were TLS settings that a server accepted and
 // then did not use, so this asks the running server.
-func TestCVE_2024_23656_HandshakesAsConfigured(t *testing.T) {
+func TestASVS_12_1_1_CVE_2024_23656_HandshakesAsConfigured(t *testing.T) {
 	ecdsaCert, ecdsaClient := selfSigned(t)
 	rsaCert := rsaPair(t)
 	for _, tt := range []struct {
