@@ -37,7 +37,7 @@ type CSP struct {
 	BaseURI        []string
 
 	// Nonce allows the scripts and styles that have the nonce of the answer, which [Nonce]
-	// returns. Each answer has its own, of 128 random bits, so no page may be cached.
+	// returns. Each answer has its own, of 128 random bits.
 	Nonce bool
 	// StrictDynamic also allows what an allowed script loads. It needs Nonce, or hashes in
 	// ScriptSrc, and makes browsers pass over the hosts there.
@@ -65,7 +65,9 @@ type CSP struct {
 // [Secure] above has set, for routes that answer with pages. It panics if c can't work: with a
 // source that is none, that has no effect beside others, or that is unsafe and not allowed.
 //
-// Refusals and errors below carry it as well. With Nonce an answer costs a random number.
+// Refusals and errors below carry it as well. Where FrameAncestors names someone, Page takes
+// X-Frame-Options away, which would contradict; with Nonce it says no-store, as a nonce that
+// comes twice is none.
 func Page(c CSP) func(http.Handler) http.Handler {
 	p, err := c.compile()
 	if err != nil {
