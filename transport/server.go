@@ -75,6 +75,11 @@ type ServerConfig struct {
 	// 32 KiB. net/http adds 4,096 of its own. More is answered with 431.
 	MaxHeaderBytes int
 
+	// MaxConcurrentStreams is how many requests an HTTP/2 connection has at a time. The
+	// default is 100, the least that RFC 9113, section 6.5.2, advises; net/http's is 250. More
+	// are refused, and clients send them again.
+	MaxConcurrentStreams int
+
 	// MaxConnections is how many connections the server has at a time, idle ones among
 	// them. More wait in the system's queue until one ends. The default is no bound but the
 	// system's on open files. The listener of RedirectAddr has as many of its own.
@@ -104,6 +109,12 @@ type ServerConfig struct {
 // TLS is 1.3 or 1.2 with ECDHE and an AEAD cipher, over HTTP/2 or HTTP/1.1. Key
 // exchanges are Go's default, which prefers post-quantum hybrids. OPTIONS * goes
 // to h like any other request.
+//
+// An HTTP/2 connection, beside its streams, takes at most 1 MiB of bodies that no handler has
+// read yet, in frames of 16 KiB. It is closed once there is something to write and the client
+// has taken nothing for WriteTimeout, or for 30 s if that is less: net/http's WriteTimeout
+// ends no connection whose client has stopped to read, nor the handlers that write to it.
+// The server's field HTTP2 has these limits.
 //
 // NewServer returns an error that names the field if h is nil, if there is more
 // than one ServerConfig, or if the config can't work: no source of certificates, more
@@ -144,6 +155,13 @@ func NewServer(addr string, h http.Handler, cfg ...ServerConfig) (*http.Server, 
 			return nil, err
 		}
 		srv.Protocols.SetHTTP2(true)
+		srv.HTTP2 = &http.HTTP2Config{
+			MaxConcurrentStreams:          c.MaxConcurrentStreams,
+			MaxReadFrameSize:              16 << 10,
+			MaxReceiveBufferPerConnection: 1 << 20,
+			MaxReceiveBufferPerStream:     1 << 20,
+			WriteByteTimeout:              min(c.WriteTimeout, 30*time.Second),
+		}
 	}
 	s := &settings{insecure: c.plain(), loopback: c.LoopbackHTTP, connections: c.MaxConnections, drain: c.ShutdownTimeout, redirect: redirect, logger: c.logger}
 	srv.ConnContext = s.connContext
@@ -170,15 +188,24 @@ func (c *ServerConfig) setDefaults() error {
 			*f.d = f.def
 		}
 	}
-	switch {
-	case c.MaxHeaderBytes < 0:
-		return fmt.Errorf("transport: ServerConfig.MaxHeaderBytes: %d is negative", c.MaxHeaderBytes)
-	case c.MaxConnections < 0:
-		return fmt.Errorf("transport: ServerConfig.MaxConnections: %d is negative", c.MaxConnections)
-	case c.plain() && (c.TLS13Only || c.ClientCAs != nil || c.RequireClientCert):
+	for _, f := range []struct {
+		name string
+		n    *int
+		def  int
+	}{
+		{"MaxHeaderBytes", &c.MaxHeaderBytes, 32 << 10},
+		{"MaxConcurrentStreams", &c.MaxConcurrentStreams, 100},
+		{"MaxConnections", &c.MaxConnections, 0},
+	} {
+		switch {
+		case *f.n < 0:
+			return fmt.Errorf("transport: ServerConfig.%s: %d is negative", f.name, *f.n)
+		case *f.n == 0:
+			*f.n = f.def
+		}
+	}
+	if c.plain() && (c.TLS13Only || c.ClientCAs != nil || c.RequireClientCert) {
 		return errors.New("transport: ServerConfig: TLS13Only, ClientCAs and RequireClientCert need TLS, which LoopbackHTTP and AllowInsecureHTTP do without")
-	case c.MaxHeaderBytes == 0:
-		c.MaxHeaderBytes = 32 << 10
 	}
 	return nil
 }

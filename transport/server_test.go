@@ -17,6 +17,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -70,6 +71,7 @@ func TestAPI8_NewServerRefusesWhatCannotWork(t *testing.T) {
 		{"negative IdleTimeout", transport.ServerConfig{Certificates: certs, IdleTimeout: -1}, "ServerConfig.IdleTimeout"},
 		{"negative ShutdownTimeout", transport.ServerConfig{Certificates: certs, ShutdownTimeout: -1}, "ServerConfig.ShutdownTimeout"},
 		{"negative MaxHeaderBytes", transport.ServerConfig{Certificates: certs, MaxHeaderBytes: -1}, "ServerConfig.MaxHeaderBytes"},
+		{"negative MaxConcurrentStreams", transport.ServerConfig{Certificates: certs, MaxConcurrentStreams: -1}, "ServerConfig.MaxConcurrentStreams"},
 		{"redirect without host", transport.ServerConfig{Certificates: certs, RedirectAddr: ":80"}, "ServerConfig.RedirectHost"},
 		{"redirect without address", transport.ServerConfig{Certificates: certs, RedirectHost: "example.com"}, "ServerConfig.RedirectHost: needs RedirectAddr"},
 		{"redirect to a URL", transport.ServerConfig{Certificates: certs, RedirectAddr: ":80", RedirectHost: "https://example.com"}, "ServerConfig.RedirectHost"},
@@ -126,13 +128,22 @@ func TestNewServerDefaults(t *testing.T) {
 	if srv.MaxHeaderBytes != 32<<10 {
 		t.Errorf("MaxHeaderBytes = %d, want %d", srv.MaxHeaderBytes, 32<<10)
 	}
+	if got, want := *srv.HTTP2, (http.HTTP2Config{
+		MaxConcurrentStreams: 100, MaxReadFrameSize: 16 << 10,
+		MaxReceiveBufferPerConnection: 1 << 20, MaxReceiveBufferPerStream: 1 << 20, WriteByteTimeout: 30 * time.Second,
+	}); !reflect.DeepEqual(got, want) {
+		t.Errorf("HTTP2 = %+v, want %+v", got, want)
+	}
 	if c := srv.TLSConfig; c.MinVersion != tls.VersionTLS12 || c.CurvePreferences != nil || !slices.Contains(c.NextProtos, "h2") {
 		t.Errorf("TLSConfig: MinVersion %x, CurvePreferences %v, NextProtos %v", c.MinVersion, c.CurvePreferences, c.NextProtos)
 	}
 
 	set, _ := newServer(t, ok, transport.ServerConfig{
-		ReadHeaderTimeout: 1, ReadTimeout: 2, WriteTimeout: 3, IdleTimeout: 4, MaxHeaderBytes: 5,
+		ReadHeaderTimeout: 1, ReadTimeout: 2, WriteTimeout: 3, IdleTimeout: 4, MaxHeaderBytes: 5, MaxConcurrentStreams: 6,
 	})
+	if set.HTTP2.MaxConcurrentStreams != 6 || set.HTTP2.WriteByteTimeout != 3 {
+		t.Errorf("the given limits were not kept: %+v", set.HTTP2)
+	}
 	if set.ReadHeaderTimeout != 1 || set.ReadTimeout != 2 || set.WriteTimeout != 3 || set.IdleTimeout != 4 || set.MaxHeaderBytes != 5 {
 		t.Errorf("the given limits were not kept: %+v", set)
 	}
@@ -325,6 +336,74 @@ func TestAPI4_SlowClientsAreClosed(t *testing.T) {
 					t.Errorf("closed after %v, want %v", got, tt.want)
 				}
 				_ = conn.Close()
+				stop()
+				if err := <-done; err != nil {
+					t.Errorf("Serve: %v", err)
+				}
+			})
+		})
+	}
+}
+
+// A client that takes nothing of its answer holds neither its connection nor the handler. In
+// HTTP/2 net/http's WriteTimeout ends a stream by a frame, which such a client does not take
+// either.
+func TestAPI4_ClientsThatReadNothingAreClosed(t *testing.T) {
+	const farewell = 5 * time.Second // that crypto/tls waits to be rid of its close_notify
+	const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+	frame := func(kind, flags, stream byte, payload string) string {
+		return string([]byte{0, 0, byte(len(payload)), kind, flags, 0, 0, 0, stream}) + payload
+	}
+	for _, tt := range []struct {
+		name, protocol, send string
+		want                 time.Duration
+	}{
+		{"HTTP/1.1", "http/1.1", "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", 60 * time.Second},
+		{
+			// SETTINGS, then HEADERS with GET, https, / and :authority, the last of its stream.
+			"HTTP/2", "h2", preface + frame(4, 0, 0, "") + frame(1, 5, 1, "\x82\x87\x84\x01\x09localhost"), 30 * time.Second,
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				left := make(chan time.Time, 1)
+				endless := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+					for {
+						if _, err := w.Write(make([]byte, 4<<10)); err != nil {
+							left <- time.Now()
+							return
+						}
+					}
+				})
+				srv, c := newServer(t, endless, transport.ServerConfig{})
+				ended := make(chan time.Time, 1)
+				srv.ConnState = func(_ net.Conn, s http.ConnState) {
+					if s == http.StateClosed {
+						ended <- time.Now()
+					}
+				}
+				ln := newPipes()
+				ctx, stop := context.WithCancel(t.Context())
+				done := make(chan error, 1)
+				go func() { done <- transport.Serve(ctx, srv, ln) }()
+
+				c.NextProtos = []string{tt.protocol}
+				conn := tls.Client(ln.dial(t), c)
+				begin := time.Now()
+				go func() { // the pipe has no buffer, so that something must be read at the same time
+					if _, err := conn.Read(make([]byte, 1)); err != nil {
+						t.Error(err)
+					}
+				}()
+				if _, err := conn.Write([]byte(tt.send)); err != nil {
+					t.Fatal(err)
+				}
+				for what, at := range map[string]chan time.Time{"the handler": left, "the connection": ended} {
+					if got := (<-at).Sub(begin); got != tt.want+farewell {
+						t.Errorf("%s has ended after %v, want %v", what, got, tt.want+farewell)
+					}
+				}
+				_ = conn.NetConn().Close()
 				stop()
 				if err := <-done; err != nil {
 					t.Errorf("Serve: %v", err)

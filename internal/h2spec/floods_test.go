@@ -122,8 +122,8 @@ func (s *slow) counts() (peak, entered int) {
 	return s.peak, s.entered
 }
 
-// mostStreams is what net/http allows of one connection at a time.
-const mostStreams = 250
+// mostStreams is what a server allows of one connection at a time by default.
+const mostStreams = 100
 
 // TestCVE_2023_44487_RapidReset opens streams and resets them at once, so that they do not
 // count as open: there are never more handlers than streams may be, and the connection is
