@@ -17,6 +17,18 @@
 // because the others ask it for the client's scheme, and Secure stands above
 // whatever refuses, so that refusals carry its headers too.
 //
+// # Certificates
+//
+// A renewed certificate is used without a restart where it comes from files, from an ACME
+// authority or from GetCertificate. In the last quarter of its life, or the last two weeks if
+// that is less, a server's log warns of it once an hour, as clients come.
+//
+// Nothing fetches OCSP responses: a certificate is sent with the OCSPStaple that it was
+// given, and public authorities such as Let's Encrypt answer OCSP no longer. What makes a
+// stolen key worthless soon is a certificate that ends soon: have one for days or weeks, and
+// its renewal automatic. One that demands a stapled response (RFC 7633) and has none is
+// refused by [NewServer].
+//
 // # What net/http decides before any door
 //
 // A request that net/http can't parse never reaches a handler: header sections

@@ -75,6 +75,7 @@ func (c *ServerConfig) certificates() (*certificates, error) {
 	}
 
 	certs := &certificates{tls: baseTLS()}
+	ends := &expiry{logger: c.logger}
 	switch {
 	case c.Autocert != nil:
 		m, err := c.Autocert.manager()
@@ -82,26 +83,36 @@ func (c *ServerConfig) certificates() (*certificates, error) {
 			return nil, err
 		}
 		certs.acme = m
-		certs.tls.GetCertificate = m.GetCertificate
+		certs.tls.GetCertificate = ends.watch(m.GetCertificate)
 		certs.tls.NextProtos = append(certs.tls.NextProtos, acme.ALPNProto)
 	case c.GetCertificate != nil:
-		certs.tls.GetCertificate = c.GetCertificate
+		certs.tls.GetCertificate = ends.watch(c.GetCertificate)
 	case c.Certificates != nil:
 		if len(c.Certificates) == 0 {
 			return nil, errors.New("transport: ServerConfig.Certificates: empty")
 		}
-		for i, cert := range c.Certificates {
-			if len(cert.Certificate) == 0 || cert.PrivateKey == nil {
+		list := slices.Clone(c.Certificates)
+		for i := range list {
+			if len(list[i].Certificate) == 0 || list[i].PrivateKey == nil {
 				return nil, fmt.Errorf("transport: ServerConfig.Certificates[%d]: has no certificate or no private key", i)
 			}
+			if err := complete(&list[i]); err != nil {
+				return nil, fmt.Errorf("transport: ServerConfig.Certificates[%d]: %w", i, err)
+			}
 		}
-		certs.tls.Certificates = slices.Clone(c.Certificates)
+		certs.tls.Certificates = list
+		certs.tls.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
+			for _, cert := range list {
+				ends.look(cert.Leaf)
+			}
+			return nil, nil // as it is
+		}
 	default:
 		f, err := newCertFile(c.CertFile, c.KeyFile, c.logger)
 		if err != nil {
 			return nil, err
 		}
-		certs.tls.GetCertificate = f.GetCertificate
+		certs.tls.GetCertificate = ends.watch(f.GetCertificate)
 	}
 	return certs, nil
 }
@@ -189,12 +200,10 @@ func newCertFile(cert, key string, logger func() *slog.Logger) (*certFile, error
 	case key == "":
 		return nil, errors.New("transport: ServerConfig.KeyFile: empty, but CertFile is set")
 	}
-	pair, err := tls.LoadX509KeyPair(cert, key)
-	if err != nil {
+	f := &certFile{cert: cert, key: key, logger: logger, read: time.Now()}
+	if err := f.load(); err != nil {
 		return nil, fmt.Errorf("transport: ServerConfig.CertFile, KeyFile: %w", err)
 	}
-	f := &certFile{cert: cert, key: key, logger: logger, read: time.Now()}
-	f.current.Store(&pair)
 	return f, nil
 }
 
@@ -211,8 +220,7 @@ func (f *certFile) GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error
 
 func (f *certFile) reload() {
 	f.read = time.Now()
-	pair, err := tls.LoadX509KeyPair(f.cert, f.key)
-	if err != nil {
+	if err := f.load(); err != nil {
 		if err.Error() != f.problem {
 			f.problem = err.Error()
 			f.logger().Warn("transport: the old certificate stays, the new one can't be used", "cert_file", f.cert, "error", err)
@@ -220,5 +228,17 @@ func (f *certFile) reload() {
 		return
 	}
 	f.problem = ""
+}
+
+// load takes the files as they are, if they are right.
+func (f *certFile) load() error {
+	pair, err := tls.LoadX509KeyPair(f.cert, f.key)
+	if err != nil {
+		return err
+	}
+	if err := complete(&pair); err != nil {
+		return err
+	}
 	f.current.Store(&pair)
+	return nil
 }
