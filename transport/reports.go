@@ -28,7 +28,8 @@ const (
 // CSPReports returns a handler for the reports of browsers whose pages tried what their
 // Content-Security-Policy forbids: application/csp-report, and application/reports+json of
 // the Reporting API. Each is one browser_policy_violation event with the directive, what was
-// blocked and the page, both without query and fragment. Anyone can send reports, so they
+// blocked and the page, both without query and fragment, and a word if the policy is
+// ReportOnly, so that nothing was blocked. Anyone can send reports, so they
 // are hints, and bounded: 64 KiB and 10 reports a request, 60 a minute, of which the rest is
 // counted in the next event. The answer is 204, or a problem with 400, 405, 413 or 415.
 func CSPReports() http.Handler { return new(cspReports) }
@@ -82,7 +83,7 @@ func (c *cspReports) read(w http.ResponseWriter, r *http.Request) error {
 }
 
 // A report is what is kept of one.
-type report struct{ directive, blocked, page string }
+type report struct{ directive, blocked, page, disposition string }
 
 func parseReports(media string, body []byte) (reports []report, err error) {
 	lim := strictjson.Limits{Depth: 8}
@@ -142,6 +143,8 @@ func (rep *report) read(raw []byte, directive, blocked, page string) error {
 			rep.blocked, err = v.Text()
 		case page:
 			rep.page, err = v.Text()
+		case "disposition":
+			rep.disposition, err = v.Text()
 		}
 		return err
 	})
@@ -164,6 +167,9 @@ func (c *cspReports) record(r *http.Request, rep report) {
 	e := audit.Event{
 		Name: audit.PolicyViolation, Level: slog.LevelWarn, Status: http.StatusNoContent,
 		Reason: "a browser reports " + logtext.Clean(rep.directive, 64) + " of " + place(rep.blocked) + " on " + place(rep.page),
+	}
+	if rep.disposition == "report" { // else "enforce", or of a browser that doesn't say
+		e.Reason += ", which a policy that only reports would block"
 	}
 	if dropped > 0 {
 		e.Reason = "after " + strconv.Itoa(dropped) + " others, which were too many, " + e.Reason

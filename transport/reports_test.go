@@ -30,6 +30,8 @@ func TestASVS_3_4_7_Reports(t *testing.T) {
 		{"an old one", "POST", "application/csp-report", oldReport, 204, "a browser reports script-src-elem of inline on https://a.example/page", 1},
 		{"of level 2", "POST", "application/csp-report", strings.Replace(oldReport, `"effective-directive":"script-src-elem",`, "", 1), 204, "a browser reports script-src-elem 'self' of inline on https://a.example/page", 1},
 		{"a new one", "POST", "application/reports+json; charset=utf-8", "[" + newReport + "]", 204, "a browser reports img-src of https://evil.example/x on https://a.example/page", 1},
+		{"of a policy that only reports", "POST", "application/csp-report", strings.Replace(oldReport, `{"document`, `{"disposition":"report","document`, 1), 204, "a browser reports script-src-elem of inline on https://a.example/page, which a policy that only reports would block", 1},
+		{"of one that blocks", "POST", "application/reports+json", "[" + strings.Replace(newReport, `"body":{`, `"body":{"disposition":"enforce",`, 1) + "]", 204, "a browser reports img-src of https://evil.example/x on https://a.example/page", 1},
 		{"of another kind", "POST", "application/reports+json", `[{"type":"deprecation","body":{}}]`, 204, "", 0},
 		{"many", "POST", "application/reports+json", many, 204, "a browser reports img-src of https://evil.example/x on https://a.example/page", 10},
 		{"an opaque place", "POST", "application/csp-report", `{"csp-report":{"blocked-uri":"data:s3cret","document-uri":"::s3cret"}}`, 204, "a browser reports  of data: on what is no URL", 1},

@@ -40,14 +40,22 @@ func chromium(t *testing.T) string {
 	return ""
 }
 
+// browse returns the command that has the browser load a page.
+func browse(ctx context.Context, t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
+	return exec.CommandContext(ctx, chromium(t), append([]string{ //nolint:gosec // found above
+		"--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+		"--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
+		"--user-data-dir=" + t.TempDir(),
+	}, args...)...)
+}
+
 // open has the browser load a page, run its scripts, and returns what it has become.
 func open(t *testing.T, url string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, chromium(t), "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", //nolint:gosec // found above
-		"--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
-		"--user-data-dir="+t.TempDir(), "--virtual-time-budget=20000", "--dump-dom", url)
+	cmd := browse(ctx, t, "--virtual-time-budget=20000", "--dump-dom", url)
 	var log strings.Builder
 	cmd.Stderr = &log
 	out, err := cmd.Output()
