@@ -1,14 +1,18 @@
 package errors_test
 
 import (
+	"encoding/json"
 	"encoding/xml"
+	"fmt"
 	"html"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"unicode"
@@ -183,4 +187,123 @@ func FuzzRequestID(f *testing.F) {
 			t.Fatalf("sent %q, got %q", id, got)
 		}
 	})
+}
+
+// FuzzProblemXML checks that whatever extensions there are, the XML is well-formed and holds
+// what the JSON does, but for what has no name that an element can have.
+func FuzzProblemXML(f *testing.F) {
+	for _, s := range []string{
+		`{"balance":30,"accounts":["/1",{"id":2,"a b":3}],"none":null,"yes":true}`, `{"a":[[[]],{}],"b":"</b><!--]]>&amp;"}`,
+		`{"xmlns":"x","a:b":1,"i":[["i"]],"problem":{"problem":"\u0000\ufffe\r\n\t"}}`, `{"":1,"1":2,"-":3,"_":4e200,"é":5,"a\u2028":6}`,
+		`{"Status":200,"own":{"status":200,"type":{}}}`,
+	} {
+		f.Add(s)
+	}
+	quiet := httperr.Recover(httperr.Config{Logger: slog.New(slog.DiscardHandler)})
+	f.Fuzz(func(t *testing.T, document string) {
+		var extensions map[string]any
+		if json.Unmarshal([]byte(document), &extensions) != nil {
+			return
+		}
+		// The rest of the members is in every answer.
+		for _, name := range []string{"type", "title", "status", "code", "request_id"} {
+			delete(extensions, name)
+		}
+		p := &httperr.Problem{Status: 400, Code: "x", Extensions: extensions}
+		want := members(t, get(quiet(fail(p)), asJSON).Body.Bytes())
+		got := parseXML(t, get(quiet(fail(p)), "application/xml").Body.String())
+		delete(want, "request_id") // which each answer has its own of
+		got.children = slices.DeleteFunc(got.children, func(e *element) bool { return e.name == "request_id" })
+		got.same(t, want)
+	})
+}
+
+// An element is one of a document in XML.
+type element struct {
+	name, text string
+	children   []*element
+}
+
+func parseXML(t *testing.T, document string) *element {
+	t.Helper()
+	d := xml.NewDecoder(strings.NewReader(document))
+	open := []*element{{}}
+	for {
+		token, err := d.Token()
+		last := open[len(open)-1]
+		switch token := token.(type) {
+		case xml.StartElement:
+			if token.Name.Space != "urn:ietf:rfc:7807" || len(token.Attr) > 0 && len(open) > 1 {
+				t.Fatalf("the element %v with %v in %q", token.Name, token.Attr, document)
+			}
+			e := &element{name: token.Name.Local}
+			last.children = append(last.children, e)
+			open = append(open, e)
+		case xml.EndElement:
+			open = open[:len(open)-1]
+		case xml.CharData:
+			last.text += string(token)
+		case xml.Comment, xml.Directive:
+			t.Fatalf("the document %q has %v", document, token)
+		}
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			t.Fatalf("the document %q: %v", document, err)
+		}
+	}
+	if len(open) != 1 || len(open[0].children) != 1 || open[0].children[0].name != "problem" {
+		t.Fatalf("the document %q", document)
+	}
+	return open[0].children[0]
+}
+
+// same checks that e holds what v does.
+func (e *element) same(t *testing.T, v any) {
+	t.Helper()
+	text := ""
+	switch v := v.(type) {
+	case map[string]any:
+		named := regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]*$`)
+		maps.DeleteFunc(v, func(name string, _ any) bool {
+			return !named.MatchString(name) || strings.HasPrefix(strings.ToLower(name), "xml")
+		})
+		if len(e.children) != len(v) {
+			t.Fatalf("%s has %d elements, want %d", e.name, len(e.children), len(v))
+		}
+		seen := make(map[string]bool)
+		for _, c := range e.children {
+			if _, ok := v[c.name]; !ok || seen[c.name] {
+				t.Fatalf("%s has an element %s", e.name, c.name)
+			}
+			seen[c.name] = true
+			c.same(t, v[c.name])
+		}
+	case []any:
+		if len(e.children) != len(v) {
+			t.Fatalf("%s has %d elements, want %d", e.name, len(e.children), len(v))
+		}
+		for i, c := range e.children {
+			if c.name != "i" {
+				t.Fatalf("%s has an element %s", e.name, c.name)
+			}
+			c.same(t, v[i])
+		}
+	case string: // of which XML can't hold all characters
+		text = strings.Map(func(c rune) rune {
+			if c < ' ' && c != '\t' && c != '\n' && c != '\r' || c == 0xfffe || c == 0xffff {
+				return utf8.RuneError
+			}
+			return c
+		}, v)
+	case bool, float64:
+		text = fmt.Sprint(v)
+		if n, err := strconv.ParseFloat(e.text, 64); err == nil && n == v {
+			text = e.text // written in another way
+		}
+	}
+	if e.text != text {
+		t.Fatalf("%s holds %q, want %q", e.name, e.text, text)
+	}
 }

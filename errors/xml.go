@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 )
 
 // xml renders the members as RFC 9457, appendix B, has them: the items of a list are
@@ -47,11 +48,12 @@ func tree(b *bytes.Buffer, name string, v any) {
 	}
 }
 
-// elementName are the names of members that can be an element's.
+// elementName are the names of members that can be an element's, but for those that begin with
+// xml, which XML 1.0, section 2.3, reserves.
 var elementName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]*$`)
 
 func node(b *bytes.Buffer, name string, v any) {
-	if !elementName.MatchString(name) {
+	if !elementName.MatchString(name) || len(name) >= 3 && strings.EqualFold(name[:3], "xml") {
 		return
 	}
 	switch v := v.(type) {

@@ -18,7 +18,7 @@ func TestRFC9457_B_XML(t *testing.T) {
 		Fields: []httperr.Field{{Pointer: "/a", Location: "body", Code: "gt", Detail: "must be \"more\""}},
 		Extensions: map[string]any{
 			"balance": 30, "accounts": []any{"/1", map[string]any{"id": 2, "a b": 3}}, "none": nil, "yes": true, "big": uint64(math.MaxUint64),
-			"1st": "no name", "a><b": "no name", "status": 200, "broken": math.NaN(),
+			"1st": "no name", "a><b": "no name", "xmlns": "no name", "XMLa": "no name", "status": 200, "broken": math.NaN(),
 		},
 	}
 	const want = `<?xml version="1.0" encoding="UTF-8"?>
