@@ -60,9 +60,11 @@ func (p *plan) guard(ctx context.Context, lim *limits, f func(d *decoder) error)
 	return f(d)
 }
 
-// decode fills v, the T itself, from r, and checks its rules.
-func (p *plan) decode(w http.ResponseWriter, r *http.Request, lim *limits, v reflect.Value) error {
+// decode fills v, the T itself, from r, and checks its rules. What it keeps is the caller's to
+// close.
+func (p *plan) decode(w http.ResponseWriter, r *http.Request, lim *limits, v reflect.Value, files *kept) error {
 	return p.guard(r.Context(), lim, func(d *decoder) error {
+		d.kept = files
 		if p.json != nil || p.form {
 			if err := p.acceptable(w, r, lim); err != nil {
 				return err

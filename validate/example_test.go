@@ -1,7 +1,9 @@
 package validate_test
 
 import (
+	"crypto/sha256"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -103,4 +105,30 @@ func ExampleValidator_Rules() {
 	// path /shop string [alphanum]
 	// body /name string [required max=80]
 	// body /price number [gt=0]
+}
+
+// A form with a file of up to 100 MiB, which is on the disk while the handler runs.
+func ExampleFile() {
+	type report struct {
+		Title string        `form:"title" validate:"required,max=80"`
+		Data  validate.File `form:"data" file:"types=text/plain application/pdf,max=100MiB" validate:"required"`
+	}
+	upload := validate.Body[report](validate.Config{MaxBytes: 101 << 20})(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		in, _ := validate.From[report](r.Context())
+		sum := sha256.New() // or where it is stored
+		if _, err := io.Copy(sum, in.Data.Open()); err != nil {
+			httperr.Write(w, r, err)
+			return
+		}
+		_, _ = fmt.Fprintf(w, "%s: %s, %x", in.Title, in.Data, sum.Sum(nil)[:4])
+	}))
+
+	const form = "--b\r\nContent-Disposition: form-data; name=\"title\"\r\n\r\nMarch\r\n" +
+		"--b\r\nContent-Disposition: form-data; name=\"data\"; filename=\"../march.txt\"\r\n\r\nall is well\r\n--b--\r\n"
+	r := httptest.NewRequest("POST", "/", strings.NewReader(form))
+	r.Header.Set("Content-Type", "multipart/form-data; boundary=b")
+	w := httptest.NewRecorder()
+	upload.ServeHTTP(w, r)
+	fmt.Println(w.Body)
+	// Output: March: march.txt (text/plain, 11 bytes), f70579cc
 }

@@ -35,6 +35,7 @@ type decoder struct {
 
 	buf    []byte
 	values []values
+	kept   *kept // of the caller
 }
 
 // json decodes the checked document at c into v.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"mime"
 	"mime/multipart"
 	"net/http"
@@ -17,34 +18,8 @@ import (
 	"unicode/utf8"
 
 	httperr "github.com/sallyport/sallyport/errors"
+	"github.com/sallyport/sallyport/internal/bodylimit"
 )
-
-// A File is a file of a form. A field of the type File, *File or []File with a form tag makes
-// the body multipart/form-data (RFC 7578); its file tag says what is taken:
-//
-//	Photo File   `form:"photo" file:"types=image/png image/jpeg,max=512KiB" validate:"required"`
-//	Notes []File `form:"notes" file:"types=text/plain" validate:"max=3"`
-//
-// types are media types, "image/*" for all of a kind and "*/*" for all. They are compared
-// with what the file's first 512 bytes look like (WHATWG MIME Sniffing, as
-// [http.DetectContentType] does it), not with what the client calls them: SVG and CSV look
-// like text. max is the size of the largest file, with B, KiB or MiB; by default it is that
-// of the largest body. All of a body, up to Config.MaxBytes, is held in memory, up to three times while it is
-// decoded: what is larger belongs in a handler of its own.
-//
-// A file that is a picture may be a script as well. Serve what was uploaded from another
-// host, or at least as an attachment with X-Content-Type-Options: nosniff.
-type File struct {
-	// Name is the client's name for the file, made safe to show and to store: its last
-	// element, of at most 100 bytes, with letters, digits, blanks, '.', '-' and '_' alone, no
-	// dot at its ends, and no name of a device. Two files may have the same name, and its
-	// extension says nothing: see Type. It is "file" where nothing is left.
-	Name string
-	// Type is the media type that the content looks like, "image/png".
-	Type string
-	// Content is the file.
-	Content []byte
-}
 
 const multipartType = "multipart/form-data"
 
@@ -112,56 +87,145 @@ func boundary(types []string) (string, bool) {
 	return b, err == nil && media == multipartType && b != "" && len(b) <= 70
 }
 
-// files binds the fields and files of a form.
+// maxPartHeader is the size of the largest header of a part, together with what is read ahead.
+const maxPartHeader = 32 << 10
+
+// A partsReader reads a body of parts. It sees to what package mime/multipart does not: that
+// nothing but a line break follows the first that says it is the end, and that the headers of
+// parts are not large.
+type partsReader struct {
+	from  io.Reader
+	err   error // of from
+	end   string
+	at    int  // how much of end the last bytes are
+	ended bool // they were all of it
+	since int  // how many bytes of a line break have followed, or -1: something else
+
+	inside bool // the header of a part
+	header int  // how much it may still have
+}
+
+var (
+	errPartHeader = errors.New("validate: the header of a part is too large")
+	errPastEnd    = errors.New("validate: something follows the end")
+)
+
+func (p *partsReader) Read(b []byte) (n int, err error) {
+	if n, err = p.from.Read(b); err != nil && p.err == nil {
+		p.err = err
+	}
+	for rest := b[:n]; len(rest) > 0; {
+		if p.at == 0 && !p.ended {
+			i := bytes.IndexByte(rest, '\r')
+			if i < 0 {
+				break
+			}
+			rest = rest[i:]
+		}
+		p.see(rest[0])
+		rest = rest[1:]
+	}
+	switch {
+	case p.since < 0:
+		return n, errPastEnd
+	case p.inside:
+		if p.header -= n; p.header < 0 {
+			return n, errPartHeader
+		}
+	}
+	return n, err
+}
+
+// see notes a byte. A match that fails can begin anew only at a CR, which end has but at its
+// beginning.
+func (p *partsReader) see(c byte) {
+	switch {
+	case p.since < 0:
+	case p.ended && p.since < 2 && c == "\r\n"[p.since]:
+		p.since++
+	case p.ended:
+		p.since = -1
+	case c == p.end[p.at]:
+		p.at++
+		p.ended = p.at == len(p.end)
+	case c == '\r':
+		p.at = 1
+	default:
+		p.at = 0
+	}
+}
+
+// files binds the fields and files of a form. What programs read differently is refused:
+// something before the first part or after the last, which is the first that says so,
+// encodings of parts, and names in several forms.
 func (d *decoder) files(w http.ResponseWriter, r *http.Request, p *plan, v reflect.Value) error {
 	if r.MultipartForm != nil || parsed(r) {
 		return errors.New("validate: the form was parsed by a handler above, which must leave it alone")
 	}
-	if err := d.read(w, r, false); err != nil {
-		return err
-	}
-	b, _ := boundary(r.Header["Content-Type"])
-	return d.multipart(p, b, v)
-}
-
-// multipart binds the fields and files of the body in d.buf. What programs read differently
-// is refused: something before the first part or after the last, which is the first that
-// says so, encodings of parts, and names in several forms.
-func (d *decoder) multipart(p *plan, boundary string, v reflect.Value) error {
-	end := []byte("\r\n--" + boundary + "--")
-	if !bytes.HasPrefix(d.buf, []byte("--"+boundary+"\r\n")) ||
-		!bytes.HasSuffix(bytes.TrimSuffix(d.buf, []byte("\r\n")), end) || bytes.Count(d.buf, end) != 1 {
+	if r.Body == nil {
 		return malformedParts(nil)
 	}
-	unknown := false
-	parts := multipart.NewReader(bytes.NewReader(d.buf), boundary)
+	b, _ := boundary(r.Header["Content-Type"])
+	from, done := open(w, r, d.lim.bytes)
+	defer done()
+	body := &partsReader{from: from, end: "\r\n--" + b + "--"}
+	err := d.parts(p, body, b, v)
+	if err == nil {
+		_, err = io.Copy(io.Discard, body)
+	}
+	if err != nil && body.err == nil { // there is more
+		bodylimit.Abandon(w, r)
+	}
+	var own ownError
+	switch {
+	case errors.As(err, &own):
+		return own.error
+	case body.err != nil && body.err != io.EOF:
+		return readError(w, r, body.err)
+	case err != nil || !body.ended:
+		return malformedParts(err)
+	}
+	d.bindForm(p, v)
+	return nil
+}
+
+// An ownError is none of reading, and the answer as it is.
+type ownError struct{ error }
+
+// parts takes the parts of a form.
+func (d *decoder) parts(p *plan, body *partsReader, boundary string, v reflect.Value) error {
+	first := make([]byte, len(boundary)+4)
+	if _, err := io.ReadFull(body, first); err != nil || string(first) != "--"+boundary+"\r\n" {
+		return errors.Join(err, errors.New("validate: something before the first part"))
+	}
+	unknown, left := false, d.lim.memory
+	reader := multipart.NewReader(io.MultiReader(bytes.NewReader(first), body), boundary)
 	for n := 1; ; n++ {
-		part, err := parts.NextRawPart()
+		body.header, body.inside = maxPartHeader, true
+		part, err := reader.NextRawPart()
+		body.inside = false
 		if err == io.EOF {
 			break
 		}
 		if err != nil {
-			return malformedParts(err)
+			return err
 		}
 		name, filename, isFile, ok := disposition(part)
 		if !ok || n > d.lim.items {
-			return malformedParts(nil)
+			return errors.New("validate: a part that is not acceptable")
 		}
-		i, known := p.forms[name]
-		if !known {
+		if i, known := p.forms[name]; known {
+			if err := d.part(&p.params[i], &d.values[i], part, filename, isFile, &left, v); err != nil {
+				return err
+			}
+		} else if !unknown {
 			unknown = true
-			continue
+			d.failAt(form, "", "unknown", "has a field that is not known here")
 		}
-		content, err := io.ReadAll(part)
-		if err != nil {
-			return malformedParts(err)
+		if _, err := io.Copy(io.Discard, part); err != nil { // what was not of use
+			return err
 		}
-		d.part(&p.params[i], &d.values[i], part.Header.Get("Content-Type"), filename, isFile, content, v)
 	}
-	if unknown {
-		d.failAt(form, "", "unknown", "has a field that is not known here")
-	}
-	d.bindForm(p, v)
 	return nil
 }
 
@@ -192,48 +256,98 @@ func disposition(part *multipart.Part) (name, filename string, isFile, ok bool) 
 // forbids: some programs prefer them, and others don't know them.
 var extended = regexp.MustCompile(`(?i);[ \t]*(file)?name\*`)
 
-// part takes the content of one part.
-func (d *decoder) part(p *param, x *values, contentType, filename string, isFile bool, content []byte, v reflect.Value) {
+// part takes one part. left is how much of it and of those after it may be held in memory. An
+// error is one of reading, or an ownError.
+func (d *decoder) part(p *param, x *values, part *multipart.Part, filename string, isFile bool, left *int64, v reflect.Value) error {
 	switch {
 	case d.forbids(p.scope):
 		d.reject(p, "forbidden", "may not be sent with these credentials")
+		return nil
 	case isFile != (p.node.kind == fileNode):
 		d.reject(p, "type", map[bool]string{true: "must be a file", false: "must not be a file"}[p.node.kind == fileNode])
-	case !isFile:
-		if contentType != "" {
-			if media, ok := mediaType([]string{contentType}); !ok || media != "text/plain" {
-				d.reject(p, "encoding", "must be text in UTF-8")
-				return
-			}
-		}
-		x.add(p, string(content), d.lim.items)
-	case filename == "" && len(content) == 0: // nothing was chosen
-	default:
-		d.file(p, x, filename, content, v)
+		return nil
+	case isFile:
+		return d.file(p, x, part, filename, left, v)
 	}
+	if contentType := part.Header.Get("Content-Type"); contentType != "" {
+		if media, ok := mediaType([]string{contentType}); !ok || media != "text/plain" {
+			d.reject(p, "encoding", "must be text in UTF-8")
+			return nil
+		}
+	}
+	content, err := io.ReadAll(io.LimitReader(part, *left+1))
+	if *left -= int64(len(content)); err != nil {
+		return err
+	}
+	if *left < 0 {
+		return ownError{tooLargeFields(d.lim.memory)}
+	}
+	x.add(p, string(content), d.lim.items)
+	return nil
 }
 
-func (d *decoder) file(p *param, x *values, filename string, content []byte, v reflect.Value) {
-	media, _, _ := strings.Cut(http.DetectContentType(content), ";")
+// sniffed is how much of a file says what it is.
+const sniffed = 512
+
+// file takes the file of one part.
+func (d *decoder) file(p *param, x *values, part *multipart.Part, filename string, left *int64, v reflect.Value) error {
+	head := make([]byte, sniffed)
+	n, err := io.ReadFull(part, head)
+	switch {
+	case err == io.EOF && filename == "": // nothing was chosen
+		return nil
+	case err != nil && err != io.EOF && err != io.ErrUnexpectedEOF:
+		return err
+	}
+	head = head[:n]
+	f := File{Name: safeName(filename)}
+	f.Type, _, _ = strings.Cut(http.DetectContentType(head), ";")
 	x.n++
 	switch {
 	case !p.slice && x.n > 1:
 		d.reject(p, "repeated", "must not come more than once")
-	case p.file.max > 0 && int64(len(content)) > p.file.max:
-		d.reject(p, "max_size", "must not be larger than "+strconv.FormatInt(p.file.max, 10)+" bytes")
-	case !p.file.allows(media):
+		return nil
+	case !p.file.allows(f.Type):
 		d.reject(p, "media_type", "must be of the type "+strings.Join(p.file.types, " or "))
-	default:
-		f, to := File{Name: safeName(filename), Type: media, Content: content}, field(v, p.index)
-		switch {
-		case p.slice:
-			to.Set(reflect.Append(to, reflect.ValueOf(f)))
-		case p.ptr:
-			to.Set(reflect.ValueOf(&f))
-		default:
-			to.Set(reflect.ValueOf(f))
-		}
+		return nil
 	}
+	most := or(p.file.max, math.MaxInt64-1)
+	content := io.LimitReader(io.MultiReader(bytes.NewReader(head), part), most+1)
+	b, err := io.ReadAll(io.LimitReader(content, min(*left, most)+1))
+	f.Size = int64(len(b))
+	switch {
+	case err != nil:
+		return err
+	case f.Size <= *left:
+		f.content = memory(b)
+		*left -= f.Size
+	case f.Size <= most && len(d.fields) == 0: // or nobody will read it
+		if err := d.kept.open(d.lim.dir); err != nil {
+			return ownError{unkept(err)}
+		}
+		from := d.kept.size
+		f.Size, err = io.Copy(d.kept, io.MultiReader(bytes.NewReader(b), content))
+		switch {
+		case d.kept.err != nil:
+			return ownError{unkept(d.kept.err)}
+		case err != nil:
+			return err
+		}
+		f.content = io.NewSectionReader(d.kept.file, from, f.Size)
+	}
+	if f.Size > most {
+		d.reject(p, "max_size", "must not be larger than "+strconv.FormatInt(most, 10)+" bytes")
+		return nil
+	}
+	switch to := field(v, p.index); {
+	case p.slice:
+		to.Set(reflect.Append(to, reflect.ValueOf(f)))
+	case p.ptr:
+		to.Set(reflect.ValueOf(&f))
+	default:
+		to.Set(reflect.ValueOf(f))
+	}
+	return nil
 }
 
 // maxName is the length of the longest name of a file, and maxExtension that of the longest

@@ -25,6 +25,11 @@ func tooLarge(limit int64) *httperr.Problem {
 	return refuse(http.StatusRequestEntityTooLarge, "body_too_large", detail, "the body is too large")
 }
 
+func tooLargeFields(limit int64) *httperr.Problem {
+	detail := fmt.Sprintf("The fields of the form must not be larger than %d bytes together.", limit)
+	return refuse(http.StatusRequestEntityTooLarge, "body_too_large", detail, "the fields of the form are too large")
+}
+
 // unsupported is the answer to a body of another type. The Accept field names
 // what is taken (RFC 9110, section 15.5.16).
 func unsupported(want string) *httperr.Problem {

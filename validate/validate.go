@@ -132,6 +132,14 @@ type Config struct {
 	// MaxStreamBytes is the size of the largest body of [Validator.Items], in bytes, of which
 	// MaxBytes bounds each line. 0 means 64 MiB.
 	MaxStreamBytes int64
+	// MaxMemory is how much of a form with files is held in memory, in bytes: of its fields,
+	// which may not be more, and of its [File]s, of which those that don't fit are kept in
+	// temporary files in TempDir. 0 means 1 MiB, which is all of a body that is no larger
+	// than MaxBytes is by default. While one is read it takes up to three times as much.
+	MaxMemory int64
+	// TempDir is the directory for files that are too large for MaxMemory. Empty is
+	// [os.TempDir].
+	TempDir string
 	// MaxDepth is how many JSON arrays and objects may be nested. 0 means 32.
 	MaxDepth int
 	// MaxItems is how many elements one JSON array, members one JSON object and
@@ -233,23 +241,38 @@ func New[T any](cfg Config) (*Validator[T], error) {
 // the T is zero. The body is consumed, within cfg's bound; w is told when it is
 // exceeded, so that the server closes the connection.
 func (v *Validator[T]) Decode(w http.ResponseWriter, r *http.Request) (T, error) {
-	t, err := v.decode(w, r)
+	t, files, err := v.decode(w, r)
 	if err != nil {
 		var zero T
 		return zero, err
 	}
+	if files != nil && files.file != nil {
+		context.AfterFunc(r.Context(), files.close)
+	}
 	return *t, nil
 }
 
-func (v *Validator[T]) decode(w http.ResponseWriter, r *http.Request) (*T, error) {
+// decode returns a T, and the files to be closed once it is not used any more.
+func (v *Validator[T]) decode(w http.ResponseWriter, r *http.Request) (*T, *kept, error) {
+	var files *kept
+	if v.plan.files {
+		files = new(kept)
+	}
+	done := false
+	defer func() {
+		if !done { // by an error, or a panic that goes on
+			files.close()
+		}
+	}()
 	t := new(T)
-	if err := v.plan.decode(w, r, &v.lim, reflect.ValueOf(t).Elem()); err != nil {
-		return nil, err
+	if err := v.plan.decode(w, r, &v.lim, reflect.ValueOf(t).Elem(), files); err != nil {
+		return nil, nil, err
 	}
 	if err := v.check(r.Context(), t); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return t, nil
+	done = true
+	return t, files, nil
 }
 
 // Wrap returns a handler that decodes each request and calls next with the T in
@@ -261,11 +284,12 @@ func (v *Validator[T]) Wrap(next http.Handler) http.Handler {
 		panic("validate: Wrap: the handler is nil")
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		t, err := v.decode(w, r)
+		t, files, err := v.decode(w, r)
 		if err != nil {
 			httperr.Write(w, r, err)
 			return
 		}
+		defer files.close()
 		s, r := scope.For(r)
 		s.Inputs = &scope.Input{Key: key[T]{}, Value: t, Next: s.Inputs}
 		next.ServeHTTP(w, r)
@@ -363,6 +387,8 @@ func only(cfg []Config) (Config, error) {
 // limits are a Config without its Setup, with the defaults filled in.
 type limits struct {
 	bytes, stream      int64
+	memory             int64
+	dir                string
 	depth, items       int
 	values             int
 	text, errors       int
@@ -380,6 +406,7 @@ func (c Config) limits() (limits, error) {
 	}{
 		{"MaxBytes", c.MaxBytes},
 		{"MaxStreamBytes", c.MaxStreamBytes},
+		{"MaxMemory", c.MaxMemory},
 		{"MaxDepth", int64(c.MaxDepth)},
 		{"MaxItems", int64(c.MaxItems)},
 		{"MaxValues", int64(c.MaxValues)},
@@ -392,7 +419,7 @@ func (c Config) limits() (limits, error) {
 		}
 	}
 	return limits{
-		bytes: or(c.MaxBytes, defaultMaxBytes), stream: or(c.MaxStreamBytes, 64<<20), depth: or(c.MaxDepth, 32),
+		bytes: or(c.MaxBytes, defaultMaxBytes), stream: or(c.MaxStreamBytes, 64<<20), memory: min(or(c.MaxMemory, 1<<20), math.MaxInt64-1), dir: c.TempDir, depth: or(c.MaxDepth, 32),
 		items: or(c.MaxItems, 10_000), values: or(c.MaxValues, 50_000), text: or(c.MaxString, math.MaxInt),
 		errors: or(c.MaxErrors, 100), checks: or(c.CheckTimeout, 5*time.Second), gzip: c.AllowGzip,
 		allowUnknown: c.AllowUnknown, refuseUnknownQuery: c.RefuseUnknownQuery, hasScope: c.HasScope,
