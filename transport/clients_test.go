@@ -1,6 +1,8 @@
 package transport_test
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -12,6 +14,8 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -259,6 +263,46 @@ func TestMaxConnections(t *testing.T) {
 	cert, _ := selfSigned(t)
 	_, err := transport.NewServer("", ok, transport.ServerConfig{Certificates: []tls.Certificate{cert}, MaxConnections: -1})
 	wantErr(t, err, "MaxConnections")
+}
+
+// A bound leaves connections what net/http makes use of.
+func TestMaxConnectionsKeepsWhatConnectionsCan(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	content := bytes.Repeat([]byte("0123456789abcdef"), 64<<10)
+	if err := os.WriteFile(file, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	can := make(chan bool, 2)
+	srv, _ := newServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { http.ServeFile(w, r, file) }),
+		transport.ServerConfig{AllowInsecureHTTP: true, MaxConnections: 1})
+	own := srv.ConnContext
+	srv.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
+		if c.RemoteAddr().Network() == "tcp" {
+			_, reads := c.(io.ReaderFrom)
+			w, closes := c.(interface{ CloseWrite() error })
+			can <- reads && closes && w != nil
+		}
+		return own(ctx, c)
+	}
+	conn, err := net.Dial("tcp", start(t, srv).addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	if _, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if got, err := io.ReadAll(resp.Body); err != nil || !bytes.Equal(got, content) {
+		t.Errorf("got %d bytes, %v, want %d", len(got), err, len(content))
+	}
+	if !<-can {
+		t.Error("the connection can't send files, or half close")
+	}
 }
 
 // A server that is full stops as any other, which start checks: also when the place is taken

@@ -1,6 +1,8 @@
 package transport
 
 import (
+	"errors"
+	"io"
 	"net"
 	"sync"
 )
@@ -38,11 +40,23 @@ func (l *boundedListener) Close() error {
 	return l.Listener.Close()
 }
 
-// A boundedConn makes room when it is closed.
+// A boundedConn makes room when it is closed. It can do what net/http looks for in the
+// connections of plain HTTP.
 type boundedConn struct {
 	net.Conn
 	leave func()
 }
+
+// CloseWrite lets a client that is refused see that nothing more will come.
+func (c *boundedConn) CloseWrite() error {
+	if w, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return w.CloseWrite()
+	}
+	return errors.ErrUnsupported
+}
+
+// ReadFrom lets the system send files.
+func (c *boundedConn) ReadFrom(r io.Reader) (int64, error) { return io.Copy(c.Conn, r) }
 
 func (c *boundedConn) Close() error {
 	err := c.Conn.Close()
