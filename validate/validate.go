@@ -138,7 +138,7 @@ type Config struct {
 	// than MaxBytes is by default. While one is read it takes up to three times as much.
 	MaxMemory int64
 	// TempDir is the directory for files that are too large for MaxMemory. Empty is
-	// [os.TempDir].
+	// [os.TempDir], which on some systems is memory too.
 	TempDir string
 	// MaxDepth is how many JSON arrays and objects may be nested. 0 means 32.
 	MaxDepth int
