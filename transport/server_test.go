@@ -519,6 +519,67 @@ func TestCertFileIsReadAgain(t *testing.T) {
 	})
 }
 
+// Connections from before a renewal live on, and new ones come all the time.
+func TestARenewalDropsNoConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		first, second := must(transport.SelfSigned()), must(transport.SelfSigned())
+		certFile, keyFile := writePair(t, first)
+		srv := must(transport.NewServer("", ok, transport.ServerConfig{CertFile: certFile, KeyFile: keyFile, Logger: slog.New(slog.DiscardHandler)}))
+		ln := newPipes()
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- transport.Serve(ctx, srv, ln) }()
+		connect := func() *tls.Conn {
+			t.Helper()
+			c := trusting(first)
+			c.RootCAs.AddCert(second.Leaf)
+			conn := tls.Client(ln.dial(t), c)
+			if err := conn.Handshake(); err != nil {
+				t.Fatal(err)
+			}
+			return conn
+		}
+		ask := func(conn *tls.Conn) {
+			t.Helper()
+			if _, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
+				t.Fatal(err)
+			}
+			resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if b, err := io.ReadAll(resp.Body); err != nil || string(b) != "ok" {
+				t.Errorf("got %q, %v", b, err)
+			}
+			_ = resp.Body.Close()
+		}
+		old := connect()
+		ask(old)
+		secondCert, secondKey := writePair(t, second)
+		copyFile(t, secondCert, certFile)
+		copyFile(t, secondKey, keyFile)
+		renewed := 0
+		for range 100 {
+			time.Sleep(time.Second)
+			conn := connect()
+			if conn.ConnectionState().PeerCertificates[0].Equal(second.Leaf) {
+				renewed++
+			}
+			ask(conn)
+			_ = conn.NetConn().Close()
+		}
+		ask(old)
+		if renewed < 40 || renewed > 41 {
+			t.Errorf("%d of 100 connections have the new certificate, want those after a minute", renewed)
+		}
+		_ = old.NetConn().Close()
+		stop()
+		if err := <-done; err != nil {
+			t.Errorf("Serve: %v", err)
+		}
+	})
+}
+
 func TestAutocertIsWired(t *testing.T) {
 	asked := make(chan string, 10)
 	authority := roundTripper(func(r *http.Request) (*http.Response, error) {
