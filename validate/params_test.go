@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"net/url"
 	"reflect"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -321,6 +322,45 @@ func TestForm(t *testing.T) {
 	r.Header.Del("Content-Type")
 	if _, err := v.Decode(nop{}, r); problem(t, err).Code != "body_required" {
 		t.Errorf("got %v, want body_required", err)
+	}
+}
+
+// CVE-2024-37298, CVE-2025-48075 and CVE-2025-54801 were indexes in the names of fields, for
+// which a list of that length was made. Here a name is a name.
+func TestCVE_2024_37298_IndexesInNames(t *testing.T) {
+	type list struct {
+		Names []string `form:"name"`
+		Tags  []string `query:"tag"`
+	}
+	v, err := validate.New[list](validate.Config{RefuseUnknownQuery: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct{ query, body, places string }{
+		{"", "name=a&name=b", ""},
+		{"", "name[999999999]=1", "form  unknown"},
+		{"", "name.999999999=1", "form  unknown"},
+		{"", "name%5B0%5D=1&name[0][1]=2", "form  unknown"},
+		{"", "name[]=1", "form  unknown"},
+		{"tag[999999999]=1", "name=a", "query  unknown"},
+		{"tag%5B-1%5D=1", "name=a", "query  unknown"},
+	} {
+		r := postForm(tt.body)
+		r.URL.RawQuery = tt.query
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		got, err := v.Decode(nop{}, r)
+		runtime.ReadMemStats(&after)
+		places := ""
+		if p := problem(t, err); p != nil {
+			places = (answer{Errors: p.Fields}).places()
+		}
+		if places != tt.places || places == "" && len(got.Names) != 2 {
+			t.Errorf("?%s %s: got %v with %q, want %q", tt.query, tt.body, got, places, tt.places)
+		}
+		if n := after.TotalAlloc - before.TotalAlloc; n > 64<<10 {
+			t.Errorf("?%s %s: %d bytes were allocated", tt.query, tt.body, n)
+		}
 	}
 }
 
