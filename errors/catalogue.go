@@ -33,6 +33,7 @@ func ProblemTypes() []ProblemType {
 		{"overloaded", "The service is overloaded", 503, "The service has as much to do as it can. Send the request again after Retry-After."},
 		{"path_not_plain", "The path can be read in several ways", 400, "The path has encoded dots or slashes, empty segments or the like. Send it in its plain form."},
 		{"rate_limited", "Too many requests", 429, "The quota is used up. Retry-After says when the request would be allowed."},
+		{"request_timeout", "The request came too slowly", 408, "The request was not there in time. It may be sent again on another connection."},
 		{"timeout", "The request took too long", 503, "The request was given up. It may be sent again if that does no harm."},
 		{"too_many_attempts", "Too many attempts", 429, "There were too many attempts to log in. Retry-After says when the next one is looked at."},
 		{"unsupported_media_type", "The body is of a type that is not taken", 415, "Accept says which types are taken, and Accept-Encoding which content codings."},

@@ -3,7 +3,10 @@ package errors
 import (
 	"context"
 	stderrors "errors"
+	"io"
+	"net"
 	"net/http"
+	"os"
 )
 
 // statusClientClosed is what several servers log for a request whose client has gone. No
@@ -25,6 +28,28 @@ func ofContext(r *http.Request, err error) *Problem {
 	default:
 		return New(http.StatusGatewayTimeout, "dependency_timeout", "A service that this one depends on took too long.").WithCause(err)
 	}
+}
+
+// ofClient returns the Problem of an error that comes of reading from the client, or nil. Who
+// sends slowly, or leaves, is no fault of the service, and must not fill its log.
+func ofClient(r *http.Request, err error) *Problem {
+	late := stderrors.Is(err, os.ErrDeadlineExceeded)
+	left := stderrors.Is(err, io.ErrUnexpectedEOF) && stderrors.Is(r.Context().Err(), context.Canceled)
+	var op *net.OpError
+	switch {
+	case stderrors.As(err, &op):
+		ours := op.Op == "read" && op.Addr != nil && op.Addr.String() == r.RemoteAddr
+		late, left = late && ours, !late && ours
+	case r.ProtoMajor != 2: // net/http's HTTP/2 has no OpError
+		late = false
+	}
+	switch {
+	case late:
+		return New(http.StatusRequestTimeout, "request_timeout", "The request came too slowly.").WithCause(err)
+	case left:
+		return New(statusClientClosed, "client_closed_request", "").WithCause(err)
+	}
+	return nil
 }
 
 // MapNotFound returns a Config.Map that answers errors which wrap one of the causes with

@@ -3,11 +3,15 @@ package errors_test
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -56,6 +60,122 @@ func TestCausesOfContexts(t *testing.T) {
 				t.Errorf("the answer has the cause: %s", w.Body)
 			}
 		})
+	}
+}
+
+// RFC 9110, section 15.5.9. Who sends half a body and then nothing is no fault of the service:
+// its log has no error.
+func TestRFC9110_15_5_9_ClientsThatAreSlow(t *testing.T) {
+	for _, proto := range protocols {
+		for name, read := range map[string]func(r *http.Request) error{
+			"as it is": func(r *http.Request) error {
+				_, err := io.ReadAll(r.Body)
+				return err
+			},
+			"wrapped": func(r *http.Request) error {
+				var v any
+				return fmt.Errorf("decode: %w", json.NewDecoder(r.Body).Decode(&v))
+			},
+		} {
+			t.Run(proto.name+" "+name, func(t *testing.T) {
+				var o witness
+				s := serve(t, o.recover(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					if err := http.NewResponseController(w).SetReadDeadline(time.Now().Add(50 * time.Millisecond)); err != nil {
+						t.Error(err)
+					}
+					httperr.Write(w, r, read(r))
+				})), proto.http2)
+				body, half := io.Pipe()
+				go func() { _, _ = half.Write([]byte("{")) }()
+				resp, err := s.Client().Post(s.URL, "application/json", body)
+				_ = half.Close()
+				if err != nil {
+					t.Fatal(err)
+				}
+				b, _ := io.ReadAll(resp.Body)
+				_ = resp.Body.Close()
+				if m := members(t, b); resp.StatusCode != http.StatusRequestTimeout || m["code"] != "request_timeout" {
+					t.Errorf("got %d %s", resp.StatusCode, b)
+				}
+				if log := o.log.String(); strings.Contains(log, "stack") || strings.Contains(log, "ERROR") {
+					t.Errorf("logged %s", log)
+				}
+			})
+		}
+	}
+}
+
+// Nor is who sends half a body and leaves, by a word or without.
+func TestClientsThatLeaveWithinABody(t *testing.T) {
+	for name, leave := range map[string]func(c *net.TCPConn) error{
+		"closes": (*net.TCPConn).Close,
+		"resets": func(c *net.TCPConn) error { return errors.Join(c.SetLinger(0), c.Close()) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			var o witness
+			entered, done := make(chan struct{}), make(chan struct{})
+			s := serve(t, o.recover(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				defer close(done)
+				close(entered)
+				_, err := io.ReadAll(r.Body)
+				httperr.Write(w, r, err)
+			})), false)
+			conn, err := net.Dial("tcp", s.Listener.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.WriteString(conn, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhalf"); err != nil {
+				t.Fatal(err)
+			}
+			<-entered
+			if err := leave(conn.(*net.TCPConn)); err != nil {
+				t.Fatal(err)
+			}
+			<-done
+			if log := o.log.String(); strings.Contains(log, "stack") || strings.Contains(log, "ERROR") || !strings.Contains(log, "client_closed_request") {
+				t.Errorf("logged %s", log)
+			}
+		})
+	}
+}
+
+// Deadlines of other connections are the service's own.
+func TestDeadlinesOfOtherConnections(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = ln.Close() }()
+	conn, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	_ = conn.SetDeadline(time.Now().Add(-time.Second))
+	_, late := conn.Read(make([]byte, 1))
+	for name, tt := range map[string]struct {
+		err    error
+		remote string
+		major  int
+		status int
+	}{
+		"of a dependency":              {late, "192.0.2.1:1234", 1, 500},
+		"of a dependency, over HTTP/2": {late, "192.0.2.1:1234", 2, 500},
+		"of the client":                {late, ln.Addr().String(), 1, 408},
+		"of the client, wrapped":       {fmt.Errorf("read: %w", late), ln.Addr().String(), 1, 408},
+		"of a file":                    {os.ErrDeadlineExceeded, "192.0.2.1:1234", 1, 500},
+		"half of something else":       {io.ErrUnexpectedEOF, "192.0.2.1:1234", 1, 500},
+		"a write":                      {&net.OpError{Op: "write", Addr: ln.Addr(), Err: os.ErrDeadlineExceeded}, ln.Addr().String(), 1, 500},
+		"without an address":           {&net.OpError{Op: "read", Err: os.ErrDeadlineExceeded}, "", 1, 500},
+		"a problem of its own":         {httperr.New(409, "conflict", "").WithCause(late), ln.Addr().String(), 1, 409},
+	} {
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r.RemoteAddr, r.ProtoMajor = tt.remote, tt.major
+		w := httptest.NewRecorder()
+		new(witness).recover(fail(tt.err)).ServeHTTP(w, r)
+		if w.Code != tt.status {
+			t.Errorf("%s: got %d, want %d", name, w.Code, tt.status)
+		}
 	}
 }
 

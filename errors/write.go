@@ -20,9 +20,10 @@ import (
 // Write answers r with err. It is the only writer of error responses.
 //
 // If err is or wraps a [Problem], that is what the client sees. An
-// *http.MaxBytesError is a 413, and Config.Map may know others. What Map does not know and
-// comes of a context that is done is a 503 if the request's own deadline has passed, a 504 if
-// another one has, and a 499, which nobody sees, if the client has gone. Anything else, a
+// *http.MaxBytesError is a 413, and Config.Map may know others. Of what Map does not know, an
+// error of reading from the client is a 408 if it was too slow; and what comes of a context
+// that is done is a 503 if the request's own deadline has passed, and a 504 if another one
+// has. If the client has gone it is a 499, which nobody sees. Anything else, a
 // nil error and a nil *Problem among them, is a bare 500 with an error id, and
 // is logged with its cause and stack under the same id. So are the problems with
 // a status of 500; those above it are logged without a stack.
@@ -58,6 +59,9 @@ func (c *compiled) problem(r *http.Request, err error) *Problem {
 		if p := c.Map(err); p != nil {
 			return p
 		}
+	}
+	if p := ofClient(r, err); p != nil {
+		return p
 	}
 	return ofContext(r, err)
 }

@@ -8,6 +8,7 @@ import (
 	"math"
 	"mime"
 	"net/http"
+	"os"
 	"reflect"
 	"slices"
 	"strings"
@@ -270,12 +271,15 @@ func (n *nesting) exceeded(b []byte) int {
 }
 
 // readError tells a body that is too large, by our limit or that of a door
-// above, from one that ended early.
+// above, from one that came too slowly, or ended early.
 func readError(w http.ResponseWriter, r *http.Request, err error) *httperr.Problem {
 	var e *http.MaxBytesError
 	if errors.As(err, &e) {
 		bodylimit.Abandon(w, r) // a compressed one may have more
 		return tooLarge(e.Limit)
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return refuse(http.StatusRequestTimeout, "request_timeout", "The request came too slowly.", "the body came too slowly").WithCause(err)
 	}
 	return unreadable(err)
 }

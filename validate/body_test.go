@@ -9,6 +9,7 @@ import (
 	"math"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"runtime"
 	"strings"
 	"testing"
@@ -142,6 +143,7 @@ func TestSize(t *testing.T) {
 		{"wrapped cut", errReader{fmt.Errorf("wrapped: %w", &http.MaxBytesError{Limit: 5})}, -1, 100, 413},
 		{"broken off", io.MultiReader(strings.NewReader(`{"a"`), errReader{io.ErrUnexpectedEOF}), -1, 100, 400},
 		{"good, then broken off", io.MultiReader(strings.NewReader(`{"a":1}`), errReader{io.ErrUnexpectedEOF}), -1, 100, 400},
+		{"too slow", io.MultiReader(strings.NewReader(`{"a"`), errReader{fmt.Errorf("read: %w", os.ErrDeadlineExceeded)}), -1, 100, 408},
 		{"greatest limit", strings.NewReader(exact), -1, 1<<63 - 1, 204},
 	}
 	for _, tt := range tests {
@@ -152,7 +154,7 @@ func TestSize(t *testing.T) {
 			if a.Status != tt.status || entered == 1 != (tt.status == 204) {
 				t.Errorf("got %d %s, want %d", a.Status, a.body, tt.status)
 			}
-			if want := map[int]string{413: "body_too_large", 400: "malformed_body"}[tt.status]; a.Code != want {
+			if want := map[int]string{413: "body_too_large", 408: "request_timeout", 400: "malformed_body"}[tt.status]; a.Code != want {
 				t.Errorf("got code %q, want %q", a.Code, want)
 			}
 		})

@@ -75,6 +75,7 @@
 //
 //	400  malformed_body, body_required, invalid_body, invalid_parameter
 //	403  forbidden (of fields with a scope)
+//	408  request_timeout
 //	413  body_too_large
 //	415  unsupported_media_type
 //	422  validation_failed
@@ -236,7 +237,7 @@ func New[T any](cfg Config) (*Validator[T], error) {
 }
 
 // Decode returns the T that r holds. Its error is an [*httperr.Problem] with a
-// status of 400, 403, 413, 415 or 422, which [httperr.Write] renders; any other
+// status of 400, 403, 408, 413, 415 or 422, which [httperr.Write] renders; any other
 // error is the server's fault: a rule or an UnmarshalJSON panicked. On error
 // the T is zero. The body is consumed, within cfg's bound; w is told when it is
 // exceeded, so that the server closes the connection.
