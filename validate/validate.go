@@ -135,10 +135,10 @@ type Config struct {
 	MaxStreamBytes int64
 	// MaxMemory is how much of a form with files is held in memory, in bytes: of its fields,
 	// which may not be more, and of its [File]s, of which those that don't fit are kept in
-	// temporary files in TempDir. 0 means 1 MiB, which is all of a body that is no larger
+	// one temporary file in TempDir. 0 means 1 MiB, which is all of a body that is no larger
 	// than MaxBytes is by default. While one is read it takes up to three times as much.
 	MaxMemory int64
-	// TempDir is the directory for files that are too large for MaxMemory. Empty is
+	// TempDir is the directory for what is too large for MaxMemory. Empty is
 	// [os.TempDir], which on some systems is memory too.
 	TempDir string
 	// MaxDepth is how many JSON arrays and objects may be nested. 0 means 32.
