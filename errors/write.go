@@ -162,6 +162,7 @@ func (a *answer) send(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	drop(h)
 	h["Cache-Control"] = v[0:1:1]
+	kept := false // by caches
 	for name, values := range a.Header {
 		name = http.CanonicalHeaderKey(name)
 		values = slices.DeleteFunc(slices.Clone(values), unsafeValue)
@@ -171,7 +172,11 @@ func (a *answer) send(w http.ResponseWriter, r *http.Request) {
 			h[name] = append(slices.Clip(h[name]), values...)
 		default:
 			h[name] = values
+			kept = kept || name == "Cache-Control"
 		}
+	}
+	if kept { // for those who want the same form alone
+		h["Vary"] = append(slices.Clip(h["Vary"]), "Accept")
 	}
 	if a.negotiated {
 		h["Vary"] = append(slices.Clip(h["Vary"]), "Accept-Language")

@@ -43,8 +43,9 @@ func tree(b *bytes.Buffer, name string, v any) {
 	}
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.UseNumber()
-	if d.Decode(&v) == nil {
-		node(b, name, v)
+	var copied any // and not v, which Decode would write to if it is a pointer
+	if d.Decode(&copied) == nil {
+		node(b, name, copied)
 	}
 }
 

@@ -5,7 +5,9 @@ import (
 	"math"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	httperr "github.com/sallyport/sallyport/errors"
@@ -28,6 +30,53 @@ func TestRFC9457_B_XML(t *testing.T) {
 		"<accounts><i>/1</i><i><id>2</id></i></accounts><balance>30</balance><big>18446744073709551615</big><none></none><yes>true</yes></problem>\n"
 	if got := get(fail(p), "application/problem+xml").Body.String(); got != want {
 		t.Errorf("got %s,\nwant %s", got, want)
+	}
+}
+
+// A redacted is shown as something else than it is.
+type redacted string
+
+func (redacted) MarshalText() ([]byte, error)    { return []byte("***"), nil }
+func (r *redacted) UnmarshalText(b []byte) error { *r = redacted(b); return nil }
+
+// What an extension points to is the application's, and others read it at the same time.
+func TestXMLLeavesExtensionsAlone(t *testing.T) {
+	type limits struct {
+		Max   map[string]int `json:"max"`
+		Token redacted       `json:"token"`
+	}
+	live := &limits{map[string]int{"a": 1}, "s3cret"}
+	h := new(witness).recover(fail(&httperr.Problem{Status: 409, Code: "full", Extensions: map[string]any{"limits": live}}))
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for range 20 {
+				if got := get(h, "application/problem+xml").Body.String(); !strings.Contains(got, "<limits><max><a>1</a></max><token>***</token></limits>") {
+					t.Errorf("got %s", got)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if live.Token != "s3cret" || len(live.Max) != 1 {
+		t.Errorf("the extension has become %v", live)
+	}
+}
+
+// RFC 9111, section 4.1: what a cache may keep says what it depends on.
+func TestRFC9111_4_1_VaryOfWhatIsKept(t *testing.T) {
+	for _, tt := range []struct {
+		header http.Header
+		want   []string
+	}{
+		{nil, nil},
+		{http.Header{"Cache-Control": {"public, max-age=60"}}, []string{"Accept"}},
+		{http.Header{"cache-control": {"max-age=60"}, "Vary": {"Origin"}}, []string{"Origin", "Accept"}},
+	} {
+		w := get(new(witness).recover(fail(&httperr.Problem{Status: 404, Code: "x", Header: tt.header})), "text/html")
+		if got := w.Header()["Vary"]; !slices.Equal(got, tt.want) {
+			t.Errorf("%v: got Vary %q, want %q", tt.header, got, tt.want)
+		}
 	}
 }
 
