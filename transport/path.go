@@ -41,8 +41,8 @@ type PathRules struct {
 //   - semicolons: ; and %3B
 //   - what is encoded twice: %252F
 //   - control characters (NUL, line breaks), encoded or not, and what is no UTF-8
-//   - '#', which no client sends
-//   - a target that is no path: CONNECT, and *
+//   - '#' and blanks, which no client sends
+//   - a target that is no path: CONNECT, *, and a URL without one, as in a:b
 //
 // A slash at the end is not empty. Upper and lower case are not the same to a ServeMux, nor
 // are a letter and its full-width form, and this is no door for systems to which they are.
@@ -56,6 +56,9 @@ func StrictPath(rules PathRules) func(http.Handler) http.Handler {
 		mustHandler("StrictPath", next)
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			why := rules.refuse(wirePath(r.RequestURI))
+			if r.URL.Opaque != "" || r.Method == http.MethodConnect && r.URL.Path == "" {
+				why = "no path"
+			}
 			if path := r.URL.EscapedPath(); why == "" && path != "" { // none is that of a whole URL
 				why = rules.refuse(path)
 			}
@@ -77,7 +80,7 @@ func wirePath(target string) string {
 		return "/"
 	}
 	path, _, _ := strings.Cut(target, "?")
-	if i := strings.Index(path, "://"); i > 0 && path[0] != '/' { // a whole URL
+	if i := strings.Index(path, "://"); i > 0 && !strings.ContainsAny(path[:i], ":/") { // a whole URL
 		rest := path[i+len("://"):]
 		slash := strings.IndexByte(rest, '/')
 		if slash < 0 {
@@ -116,6 +119,8 @@ func (p PathRules) refuse(path string) (why string) {
 			return "a backslash"
 		case c == '#':
 			return "a fragment"
+		case c == ' ':
+			return "a blank"
 		case c < ' ' || c == 0x7f:
 			return "a control character"
 		}

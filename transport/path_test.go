@@ -64,6 +64,9 @@ var hostilePaths = map[string]string{
 	"an empty segment in a whole URL":     "http://example.com//admin",
 	"encoded dots in a whole URL":         "http://example.com/pub/%2e%2e/admin",
 	"the server itself":                   "*",
+	"a URL without a path":                "a:b://c/admin",
+	"a URL in a URL":                      "http:http://x/admin",
+	"a scheme and a name":                 "http:admin",
 	"a path of a whole URL without a sch": "//example.com/admin",
 }
 
@@ -92,6 +95,22 @@ func TestASVS_4_1_PathConfusion(t *testing.T) {
 	}
 	if code := send("CONNECT", "example.com:443"); code != 400 || served != "" {
 		t.Errorf("CONNECT: got %d, want 400", code)
+	}
+}
+
+// In HTTP/2 a target is the value of a field, which may have what no request line can.
+func TestStrictPathOverHTTP2(t *testing.T) {
+	for name, r := range map[string]*http.Request{
+		"a blank":                  {Method: "GET", RequestURI: "/admin HTTP/1.1", URL: &url.URL{Path: "/admin HTTP/1.1"}},
+		"CONNECT to a path":        {Method: "CONNECT", RequestURI: "/admin", URL: &url.URL{Host: "/admin"}},
+		"a URL without a path":     {Method: "GET", RequestURI: "a:b://c/admin", URL: &url.URL{Scheme: "a", Opaque: "b://c/admin"}},
+		"one that a door has made": {Method: "GET", URL: &url.URL{Scheme: "a", Opaque: "b"}},
+	} {
+		w := httptest.NewRecorder()
+		transport.StrictPath(transport.PathRules{})(ok).ServeHTTP(w, r)
+		if w.Code != 400 {
+			t.Errorf("%s: got %d, want 400", name, w.Code)
+		}
 	}
 }
 
