@@ -62,6 +62,7 @@ func Serve(ctx context.Context, srv *http.Server, ln net.Listener) error {
 		return fmt.Errorf("transport: Serve: LoopbackHTTP serves plain HTTP on loopback addresses only, and %s is none", ln.Addr())
 	}
 	servers := []*http.Server{srv}
+	cut := func() {}
 	ended := make(chan error, 2)
 	if s.redirect != nil {
 		second, err := listen(ctx, s.redirect.Addr)
@@ -82,7 +83,10 @@ func Serve(ctx context.Context, srv *http.Server, ln net.Listener) error {
 		s.logger().Warn("transport: serving plain HTTP, as AllowInsecureHTTP says", "addr", addr)
 	default:
 		s.logger().Info("transport: serving HTTPS", "addr", addr)
-		serve = func() { ended <- srv.ServeTLS(bounded, "", "") }
+		guarded := newGuardedListener(bounded, stalled(srv.WriteTimeout))
+		guarded.release(srv)
+		cut = guarded.cut
+		serve = func() { ended <- srv.ServeTLS(guarded, "", "") }
 	}
 	go serve()
 
@@ -96,7 +100,7 @@ func Serve(ctx context.Context, srv *http.Server, ln net.Listener) error {
 	if errors.Is(failed, http.ErrServerClosed) {
 		failed = nil
 	}
-	err = drain(ctx, servers, s.drain)
+	err = drain(ctx, servers, s.drain, cut)
 	for range running {
 		if later := <-ended; failed == nil && !errors.Is(later, http.ErrServerClosed) {
 			failed = later
@@ -124,14 +128,34 @@ func onLoopback(addr net.Addr) bool {
 	return err == nil && ap.Addr().Unmap().IsLoopback()
 }
 
-// drain stops the servers together, and cuts off what still runs after timeout.
-func drain(ctx context.Context, servers []*http.Server, timeout time.Duration) error {
+// stalled is how long a client may take nothing of what is written to it.
+func stalled(writeTimeout time.Duration) time.Duration {
+	if writeTimeout <= 0 {
+		return 30 * time.Second
+	}
+	return min(writeTimeout, 30*time.Second)
+}
+
+// drain stops the servers together, and cuts off what still runs after timeout: first the
+// connections below TLS, since Shutdown and Close would wait for each that can't be written
+// to, then all others.
+func drain(ctx context.Context, servers []*http.Server, timeout time.Duration, cut func()) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
 	defer cancel()
 	results := make(chan error, len(servers))
 	for _, srv := range servers {
 		go func() {
-			err := srv.Shutdown(ctx)
+			ended := make(chan error, 1)
+			go func() { ended <- srv.Shutdown(ctx) }()
+			var err error
+			select {
+			case err = <-ended:
+			case <-ctx.Done():
+				err = ctx.Err()
+			}
+			if ctx.Err() != nil {
+				cut()
+			}
 			if err != nil {
 				_ = srv.Close() // nothing is left to do about a connection that does not close
 			}

@@ -24,8 +24,9 @@ import (
 type ServerConfig struct {
 	// CertFile and KeyFile are PEM files: the certificate with its chain, and its
 	// private key. They are read again at most once a minute, so that a renewed
-	// certificate is used without a restart; as long as the new ones can't be read or
-	// don't belong together, the old ones stay and a warning is logged.
+	// certificate is used without a restart; as long as the new ones can't be read,
+	// don't belong together, are cut off or have ended, the old ones stay and a warning
+	// is logged.
 	CertFile, KeyFile string
 	// Certificates are offered by server name, the first by default.
 	Certificates []tls.Certificate
@@ -114,7 +115,7 @@ type ServerConfig struct {
 // read yet, in frames of 16 KiB. It is closed once there is something to write and the client
 // has taken nothing for WriteTimeout, or for 30 s if that is less: net/http's WriteTimeout
 // ends no connection whose client has stopped to read, nor the handlers that write to it.
-// The server's field HTTP2 has these limits.
+// The server's field HTTP2 has these limits. [Run] bounds what TLS itself writes likewise.
 //
 // NewServer returns an error that names the field if h is nil, if there is more
 // than one ServerConfig, or if the config can't work: no source of certificates, more
@@ -160,7 +161,7 @@ func NewServer(addr string, h http.Handler, cfg ...ServerConfig) (*http.Server, 
 			MaxReadFrameSize:              16 << 10,
 			MaxReceiveBufferPerConnection: 1 << 20,
 			MaxReceiveBufferPerStream:     1 << 20,
-			WriteByteTimeout:              min(c.WriteTimeout, 30*time.Second),
+			WriteByteTimeout:              stalled(c.WriteTimeout),
 		}
 	}
 	s := &settings{insecure: c.plain(), loopback: c.LoopbackHTTP, connections: c.MaxConnections, drain: c.ShutdownTimeout, redirect: redirect, logger: c.logger}

@@ -519,6 +519,50 @@ func TestCertFileIsReadAgain(t *testing.T) {
 	})
 }
 
+// A chain of which half is written is not taken, nor one that has ended in place of one that has
+// not.
+func TestCertFileThatIsWorse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		good := issue(t, 0, 90*day)
+		certFile, keyFile := writePair(t, good)
+		leaf := must(os.ReadFile(certFile))
+		out := &logs{}
+		srv := must(transport.NewServer("", ok, transport.ServerConfig{CertFile: certFile, KeyFile: keyFile, Logger: slog.New(slog.NewTextHandler(out, nil))}))
+		want := func(when string, cert tls.Certificate, certs int, told string) {
+			t.Helper()
+			time.Sleep(time.Minute)
+			got, err := srv.TLSConfig.GetCertificate(nil)
+			if err != nil || !bytes.Equal(got.Certificate[0], cert.Certificate[0]) || len(got.Certificate) != certs {
+				t.Errorf("%s: got another certificate, or a chain of %d, or error %v", when, len(got.Certificate), err)
+			}
+			if told != "" && !strings.Contains(out.String(), told) {
+				t.Errorf("%s: logged %s", when, out)
+			}
+		}
+		write := func(b ...[]byte) {
+			t.Helper()
+			if err := os.WriteFile(certFile, bytes.Join(b, nil), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		other := must(os.ReadFile(func() string { f, _ := writePair(t, issue(t, 0, day)); return f }()))
+		write(leaf, other[:len(other)/2])
+		want("half a chain", good, 1, "the chain is cut off")
+		write(leaf, other)
+		want("all of it", good, 2, "")
+		write([]byte("a comment\n"), leaf, []byte("\nanother\n"))
+		want("with comments", good, 1, "")
+
+		ended := issue(t, 2*day, day)
+		endedCert, endedKey := writePair(t, ended)
+		copyFile(t, endedCert, certFile)
+		copyFile(t, endedKey, keyFile)
+		want("one that has ended", good, 1, "the new certificate has ended")
+		time.Sleep(91 * day)
+		want("when the other has ended too", ended, 1, "")
+	})
+}
+
 // Connections from before a renewal live on, and new ones come all the time.
 func TestARenewalDropsNoConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -1,7 +1,9 @@
 package transport
 
 import (
+	"bytes"
 	"crypto/tls"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -230,14 +232,33 @@ func (f *certFile) reload() {
 	f.problem = ""
 }
 
-// load takes the files as they are, if they are right.
+// load takes the files as they are, if they are right: whole, and better than what there is.
 func (f *certFile) load() error {
-	pair, err := tls.LoadX509KeyPair(f.cert, f.key)
+	chain, err := os.ReadFile(f.cert)
 	if err != nil {
 		return err
 	}
+	key, err := os.ReadFile(f.key)
+	if err != nil {
+		return err
+	}
+	pair, err := tls.X509KeyPair(chain, key)
+	if err != nil {
+		return err
+	}
+	rest := chain
+	for block := new(pem.Block); block != nil; {
+		block, rest = pem.Decode(rest)
+	}
+	if bytes.Contains(rest, []byte("-----BEGIN")) {
+		return errors.New("the chain is cut off")
+	}
 	if err := complete(&pair); err != nil {
 		return err
+	}
+	now, old := time.Now(), f.current.Load()
+	if old != nil && now.After(pair.Leaf.NotAfter) && !now.After(old.Leaf.NotAfter) {
+		return errors.New("the new certificate has ended, and the old one has not")
 	}
 	f.current.Store(&pair)
 	return nil
