@@ -19,6 +19,7 @@ import (
 
 	httperr "github.com/sallyport/sallyport/errors"
 	"github.com/sallyport/sallyport/internal/bodylimit"
+	"github.com/sallyport/sallyport/internal/grammar"
 )
 
 const multipartType = "multipart/form-data"
@@ -84,7 +85,9 @@ func boundary(types []string) (string, bool) {
 	}
 	media, params, err := mime.ParseMediaType(types[0])
 	b := params["boundary"]
-	return b, err == nil && media == multipartType && b != "" && len(b) <= 70
+	// One in the form of RFC 2231 is another one to programs that don't know that.
+	plain := !strings.ContainsFunc(types[0], func(c rune) bool { return c == '*' || c < ' ' || c > '~' })
+	return b, err == nil && plain && media == multipartType && b != "" && len(b) <= 70
 }
 
 // maxPartHeader is the size of the largest header of a part, together with what is read ahead.
@@ -237,7 +240,7 @@ func malformedParts(err error) *httperr.Problem {
 func disposition(part *multipart.Part) (name, filename string, isFile, ok bool) {
 	for field, lines := range part.Header {
 		switch {
-		case len(lines) > 1:
+		case len(lines) > 1, !grammar.IsToken(field): // a blank before the colon makes another name
 			return "", "", false, false
 		case field == "Content-Transfer-Encoding" && !slices.Contains([]string{"7bit", "8bit", "binary"}, strings.ToLower(lines[0])):
 			return "", "", false, false
@@ -254,7 +257,7 @@ func disposition(part *multipart.Part) (name, filename string, isFile, ok bool) 
 
 // extended are parameters in the form of RFC 8187 or RFC 2231, which RFC 7578, section 4.2,
 // forbids: some programs prefer them, and others don't know them.
-var extended = regexp.MustCompile(`(?i);[ \t]*(file)?name\*`)
+var extended = regexp.MustCompile(`(?i);[\pZ\pC]*(file)?name\*`)
 
 // part takes one part. left is how much of it and of those after it may be held in memory. An
 // error is one of reading, or an ownError.
@@ -319,7 +322,9 @@ func (d *decoder) file(p *param, x *values, part *multipart.Part, filename strin
 	case err != nil:
 		return err
 	case f.Size <= *left:
-		f.content = memory(b)
+		small := make(memory, len(b)) // no more than it needs
+		copy(small, b)
+		f.content = small
 		*left -= f.Size
 	case f.Size <= most && len(d.fields) == 0: // or nobody will read it
 		if err := d.kept.open(d.lim.dir); err != nil {
@@ -364,12 +369,6 @@ func safeName(s string) string {
 		return '_'
 	}, s)
 	s = strings.Trim(s, ". ")
-	base, _, _ := strings.Cut(s, ".")
-	switch upper := strings.ToUpper(strings.TrimSpace(base)); {
-	case upper == "CON", upper == "PRN", upper == "AUX", upper == "NUL", upper == "CONIN$", upper == "CONOUT$",
-		(strings.HasPrefix(upper, "COM") || strings.HasPrefix(upper, "LPT")) && utf8.RuneCountInString(upper) == 4:
-		s = "_" + s
-	}
 	if len(s) > maxName {
 		extension := ""
 		if dot := strings.LastIndexByte(s, '.'); dot > 0 && len(s)-dot <= maxExtension {
@@ -380,6 +379,12 @@ func safeName(s string) string {
 			cut--
 		}
 		s = strings.Trim(s[:cut], ". ") + extension
+	}
+	base, _, _ := strings.Cut(s, ".")
+	switch upper := strings.ToUpper(strings.TrimSpace(base)); {
+	case upper == "CON", upper == "PRN", upper == "AUX", upper == "NUL", upper == "CONIN$", upper == "CONOUT$",
+		(strings.HasPrefix(upper, "COM") || strings.HasPrefix(upper, "LPT")) && utf8.RuneCountInString(upper) == 4:
+		s = "_" + s
 	}
 	if s == "" {
 		return "file"
