@@ -35,7 +35,7 @@ type PathRules struct {
 //
 //   - empty segments, as in //admin
 //   - the segments . and .., also with encoded dots
-//   - letters, digits and . that are encoded for no reason, as in /%61dmin (RFC 3986,
+//   - letters, digits, '.', '-' and '_' that are encoded for no reason, as in /%61dmin (RFC 3986,
 //     section 6.2.2.2)
 //   - backslashes and encoded slashes: \, %5C, %2F
 //   - semicolons: ; and %3B
@@ -155,7 +155,7 @@ func refuseSegments(path string) (why string) {
 // refuseEncoded is refuse for a byte that was encoded, and what follows it.
 func (p PathRules) refuseEncoded(c byte, rest string) (why string) {
 	switch {
-	case c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '.':
+	case c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '.' || c == '-' || c == '_':
 		return "an encoding where none is needed"
 	case c == '/' && !p.AllowEncodedSlashes:
 		return "an encoded slash"

@@ -56,6 +56,8 @@ var hostilePaths = map[string]string{
 	"encoded three times":                 "/pub%25252fadmin",
 	"a letter that needs no encoding":     "/%61dmin",
 	"a digit that needs no encoding":      "/v%31/admin",
+	"a hyphen that needs no encoding":     "/admin%2Dpanel",
+	"a low line that needs no encoding":   "/admin%5fpanel",
 	"an overlong dot":                     "/pub/%c0%ae%c0%ae/admin",
 	"an overlong slash":                   "/pub%c0%afadmin",
 	"no UTF-8":                            "/%ff",
