@@ -3,6 +3,7 @@ package validate
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -44,7 +45,7 @@ type ResponseConfig struct {
 // hijack or for another deadline, is refused with http.ErrNotSupported.
 //
 // It panics if T or the config can't work: the rules for T are those of [New], with json tags
-// alone.
+// alone, and a type that has UnmarshalJSON must have MarshalJSON too.
 func Response[T any](cfg ...ResponseConfig) func(http.Handler) http.Handler {
 	f, err := newResponseFilter(reflect.TypeFor[T](), cfg)
 	if err != nil {
@@ -92,7 +93,32 @@ func newResponseFilter(typ reflect.Type, cfg []ResponseConfig) (*responseFilter,
 	if p.json == nil || len(p.params) > 0 {
 		return nil, fmt.Errorf("validate: Response: %s has fields that are not JSON's", typeName(typ))
 	}
+	if opaque := p.json.unfiltered(make(map[*node]bool)); opaque != nil {
+		return nil, fmt.Errorf("validate: Response: %s has UnmarshalJSON and no MarshalJSON, so that what it declares is not known", typeName(opaque))
+	}
 	return &responseFilter{plan: p, lim: lim, rules: c.CheckRules, audit: c.Audit}, nil
+}
+
+var marshaler = reflect.TypeFor[json.Marshaler]()
+
+// unfiltered returns a type below n that nothing can be taken out of, and that does not say
+// itself what it sends, or nil.
+func (n *node) unfiltered(seen map[*node]bool) reflect.Type {
+	if n == nil || seen[n] {
+		return nil
+	}
+	seen[n] = true
+	if n.kind == rawNode && !reflect.PointerTo(n.typ).Implements(marshaler) {
+		return n.typ
+	}
+	if n.object != nil {
+		for i := range n.object.fields {
+			if t := n.object.fields[i].node.unfiltered(seen); t != nil {
+				return t
+			}
+		}
+	}
+	return n.elem.unfiltered(seen)
 }
 
 // release answers with what may be seen of a response.

@@ -183,6 +183,13 @@ func TestResponseOfOtherKinds(t *testing.T) {
 	}
 }
 
+// A lenient has a form of its own that it reads, and none that it sends.
+type lenient struct {
+	Name string `json:"name"`
+}
+
+func (l *lenient) UnmarshalJSON([]byte) error { return nil }
+
 func TestResponseConstruction(t *testing.T) {
 	for want, f := range map[string]func(){
 		"more than one ResponseConfig": func() { validate.Response[account](validate.ResponseConfig{}, validate.ResponseConfig{}) },
@@ -191,6 +198,18 @@ func TestResponseConstruction(t *testing.T) {
 		"not JSON's": func() {
 			validate.Response[struct {
 				A string `query:"a"`
+			}]()
+		},
+		"lenient has UnmarshalJSON and no MarshalJSON": func() { validate.Response[lenient]() },
+		"UnmarshalJSON and no MarshalJSON": func() {
+			validate.Response[struct {
+				lenient
+				ID int `json:"id"`
+			}]()
+		},
+		"lenient has UnmarshalJSON and no": func() {
+			validate.Response[struct {
+				All map[string][]*lenient `json:"all"`
 			}]()
 		},
 		"the handler is nil": func() { validate.Response[account]()(nil) },
