@@ -292,6 +292,30 @@ func TestMemoryOfLargeFiles(t *testing.T) {
 	_, _ = io.Copy(io.Discard, got.Pages[0].Open())
 }
 
+// Small files take no more than they are counted for, but for what each of them is.
+func TestMemoryOfSmallFiles(t *testing.T) {
+	var b strings.Builder
+	const n = 9_999
+	for range n {
+		b.WriteString("--bb\r\nContent-Disposition: form-data; name=pages; filename=a\r\n\r\nx\r\n")
+	}
+	r := httptest.NewRequest("POST", "/", strings.NewReader(b.String()+"--bb--\r\n"))
+	r.Header.Set("Content-Type", "multipart/form-data; boundary=bb")
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	got, err := validate.Decode[letter](nop{}, r, validate.Config{MaxMemory: 16 << 10})
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	if err != nil || len(got.Pages) != n {
+		t.Fatalf("got %d, %v", len(got.Pages), err)
+	}
+	if held := int64(after.HeapAlloc) - int64(before.HeapAlloc); held > 3<<20 { //nolint:gosec // far less than that
+		t.Errorf("%d bytes are held", held)
+	}
+	runtime.KeepAlive(got)
+}
+
 // The header of a part is read no further than it may be large.
 func TestLargePartHeader(t *testing.T) {
 	for name, tt := range map[string]struct {

@@ -131,7 +131,7 @@ func (f *responseFilter) release(w http.ResponseWriter, r *http.Request, held *h
 		httperr.Write(w, r, err)
 		return
 	}
-	w.Header().Del("Content-Length") // of what was not let out
+	remove(w.Header(), "Content-Length") // of what was not let out
 	if len(body) > 0 {
 		w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	}
@@ -175,15 +175,23 @@ func (f *responseFilter) filter(r *http.Request, h http.Header, held *heldRespon
 		}
 	}
 	if len(s.dropped) > 0 {
-		for _, name := range []string{"Etag", "Content-Digest", "Repr-Digest", "Digest", "Content-Md5"} {
-			h.Del(name)
-		}
+		remove(h, "Etag", "Content-Digest", "Repr-Digest", "Digest", "Content-Md5")
 		audit.Record(r, f.audit, audit.Event{
 			Name: audit.ExcessDataExposure, Level: slog.LevelWarn, Status: held.status,
 			Reason: "the response had members that its type does not declare: " + strings.Join(s.dropped, ", "),
 		})
 	}
 	return s.out, nil
+}
+
+// remove deletes fields by their canonical names, however they are spelled: a handler may have
+// set one past Header.Set.
+func remove(h http.Header, names ...string) {
+	for name := range h {
+		if slices.Contains(names, http.CanonicalHeaderKey(name)) {
+			delete(h, name)
+		}
+	}
 }
 
 // describeRefusal says for the log what a client would be told of a request.

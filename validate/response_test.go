@@ -3,6 +3,7 @@ package validate_test
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -181,6 +182,37 @@ func TestResponseOfOtherKinds(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What a handler says of the whole is not said of what is left of it.
+func TestResponseFieldsOfTheWhole(t *testing.T) {
+	h := validate.Response[shownItem]()(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header()["Content-Type"] = []string{"application/json"}
+		for _, name := range []string{"ETag", "etag", "Content-MD5", "content-length"} {
+			w.Header()[name] = []string{"31"}
+		}
+		_, _ = io.WriteString(w, `{"name":"a","hash":"not shown"}`)
+	}))
+	w := httptest.NewRecorder()
+	quiet(t)
+	h.ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
+	if got := w.Body.String(); got != `{"name":"a"}` {
+		t.Errorf("got %s", got)
+	}
+	for name, values := range w.Header() {
+		switch http.CanonicalHeaderKey(name) {
+		case "Etag", "Content-Md5":
+			t.Errorf("%s is %q", name, values)
+		case "Content-Length":
+			if name != "Content-Length" || values[0] != "12" {
+				t.Errorf("%s is %q", name, values)
+			}
+		}
+	}
+}
+
+type shownItem struct {
+	Name string `json:"name"`
 }
 
 // A lenient has a form of its own that it reads, and none that it sends.
