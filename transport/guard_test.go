@@ -74,17 +74,14 @@ func TestAPI4_KeyUpdateThatIsNotRead(t *testing.T) {
 			}
 		}
 		ln := newPipes()
-		ctx, stop := context.WithCancel(t.Context())
-		done := make(chan error, 1)
-		go func() { done <- transport.Serve(ctx, srv, ln) }()
+		stop := ln.serve(t, srv)
 		begin := time.Now()
 		conn := stuck(t, c, ln)
 		if got := (<-ended).Sub(begin); got < 30*time.Second || got > 36*time.Second {
 			t.Errorf("the connection has ended after %v, want about 30 s", got)
 		}
 		_ = conn.Close()
-		stop()
-		if err := <-done; err != nil {
+		if err := stop(); err != nil {
 			t.Errorf("Serve: %v", err)
 		}
 	})
@@ -95,12 +92,11 @@ func TestAPI4_KeyUpdateThatIsNotReadWhileDraining(t *testing.T) {
 	srv, c := newServer(t, ok, transport.ServerConfig{TLS13Only: true, ShutdownTimeout: 100 * time.Millisecond})
 	srv.TLSConfig.SessionTicketsDisabled = true
 	ln := newPipes()
-	ctx, stop := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- transport.Serve(ctx, srv, ln) }()
+	stop := ln.serve(t, srv)
 	conn := stuck(t, c, ln)
 	time.Sleep(50 * time.Millisecond) // until it is answered
-	stop()
+	done := make(chan error, 1)
+	go func() { done <- stop() }()
 	select {
 	case err := <-done:
 		if !errors.Is(err, context.DeadlineExceeded) {
@@ -133,9 +129,7 @@ func TestHijackedConnectionsAreNotGuarded(t *testing.T) {
 		hijacked := false
 		srv.ConnState = func(_ net.Conn, s http.ConnState) { hijacked = hijacked || s == http.StateHijacked }
 		ln := newPipes()
-		ctx, stop := context.WithCancel(t.Context())
-		done := make(chan error, 1)
-		go func() { done <- transport.Serve(ctx, srv, ln) }()
+		stop := ln.serve(t, srv)
 		c.NextProtos = []string{"http/1.1"}
 		conn := tls.Client(ln.dial(t), c)
 		if _, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
@@ -150,8 +144,7 @@ func TestHijackedConnectionsAreNotGuarded(t *testing.T) {
 		if err := <-written; err != nil || wrote != 10*time.Minute || !hijacked {
 			t.Errorf("wrote for %v, %v; ConnState of its own was asked: %t", wrote, err, hijacked)
 		}
-		stop()
-		if err := <-done; err != nil {
+		if err := stop(); err != nil {
 			t.Errorf("Serve: %v", err)
 		}
 	})

@@ -222,6 +222,18 @@ func (p *pipes) Accept() (net.Conn, error) {
 	}
 }
 
+// serve runs srv on p. What it returns ends that, and says what Serve did.
+func (p *pipes) serve(t *testing.T, srv *http.Server) (stop func() error) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- transport.Serve(ctx, srv, p) }()
+	return func() error {
+		cancel()
+		return <-done
+	}
+}
+
 func (p *pipes) Close() error {
 	p.once.Do(func() { close(p.closed) })
 	return nil

@@ -3,7 +3,6 @@ package transport_test
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/tls"
@@ -319,9 +318,7 @@ func TestAPI4_SlowClientsAreClosed(t *testing.T) {
 				})
 				srv, c := newServer(t, read, transport.ServerConfig{})
 				ln := newPipes()
-				ctx, stop := context.WithCancel(t.Context())
-				done := make(chan error, 1)
-				go func() { done <- transport.Serve(ctx, srv, ln) }()
+				stop := ln.serve(t, srv)
 
 				conn := tls.Client(ln.dial(t), c)
 				if err := conn.Handshake(); err != nil {
@@ -336,8 +333,7 @@ func TestAPI4_SlowClientsAreClosed(t *testing.T) {
 					t.Errorf("closed after %v, want %v", got, tt.want)
 				}
 				_ = conn.Close()
-				stop()
-				if err := <-done; err != nil {
+				if err := stop(); err != nil {
 					t.Errorf("Serve: %v", err)
 				}
 			})
@@ -383,9 +379,7 @@ func TestAPI4_ClientsThatReadNothingAreClosed(t *testing.T) {
 					}
 				}
 				ln := newPipes()
-				ctx, stop := context.WithCancel(t.Context())
-				done := make(chan error, 1)
-				go func() { done <- transport.Serve(ctx, srv, ln) }()
+				stop := ln.serve(t, srv)
 
 				c.NextProtos = []string{tt.protocol}
 				conn := tls.Client(ln.dial(t), c)
@@ -404,8 +398,7 @@ func TestAPI4_ClientsThatReadNothingAreClosed(t *testing.T) {
 					}
 				}
 				_ = conn.NetConn().Close()
-				stop()
-				if err := <-done; err != nil {
+				if err := stop(); err != nil {
 					t.Errorf("Serve: %v", err)
 				}
 			})
@@ -570,9 +563,7 @@ func TestARenewalDropsNoConnection(t *testing.T) {
 		certFile, keyFile := writePair(t, first)
 		srv := must(transport.NewServer("", ok, transport.ServerConfig{CertFile: certFile, KeyFile: keyFile, Logger: slog.New(slog.DiscardHandler)}))
 		ln := newPipes()
-		ctx, stop := context.WithCancel(t.Context())
-		done := make(chan error, 1)
-		go func() { done <- transport.Serve(ctx, srv, ln) }()
+		stop := ln.serve(t, srv)
 		connect := func() *tls.Conn {
 			t.Helper()
 			c := trusting(first)
@@ -617,8 +608,7 @@ func TestARenewalDropsNoConnection(t *testing.T) {
 			t.Errorf("%d of 100 connections have the new certificate, want those after a minute", renewed)
 		}
 		_ = old.NetConn().Close()
-		stop()
-		if err := <-done; err != nil {
+		if err := stop(); err != nil {
 			t.Errorf("Serve: %v", err)
 		}
 	})
