@@ -306,15 +306,24 @@ func (d *decoder) quoted(c *strictjson.Cursor, n *node, v reflect.Value) {
 		v.Set(p)
 		n, v = n.elem, p.Elem()
 	}
-	if s, err := j.Text(); err == nil {
-		// White space isn't part of a value, so it is no part of a quoted one.
-		if in, err := strictjson.Read([]byte(s), strictjson.Limits{Depth: 1}); err == nil {
-			if inner := in.Value(); len(inner.Raw) == len(s) && scalar(n, v, inner) {
-				return
-			}
-		}
+	if inner, ok := unquote(j); !ok || !scalar(n, v, inner) {
+		d.fail("type", "must be a string that holds a value which "+n.want)
 	}
-	d.fail("type", "must be a string that holds a value which "+n.want)
+}
+
+// unquote returns the value that a string holds. White space isn't part of a value, so it is
+// no part of a quoted one.
+func unquote(j strictjson.Value) (inner strictjson.Value, ok bool) {
+	s, err := j.Text()
+	if err != nil {
+		return inner, false
+	}
+	c, err := strictjson.Read([]byte(s), strictjson.Limits{Depth: 1})
+	if err != nil {
+		return inner, false
+	}
+	inner = c.Value()
+	return inner, len(inner.Raw) == len(s)
 }
 
 // decodeAny decodes as encoding/json does into an empty interface. It is false

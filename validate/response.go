@@ -3,6 +3,7 @@ package validate
 import (
 	"bytes"
 	"context"
+	"encoding"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -24,7 +25,9 @@ type ResponseConfig struct {
 	// 0 means 1 MiB.
 	MaxBytes int64
 	// CheckRules also checks the rules of the T's validate tags, and that nothing is missing
-	// which they require. A response that breaks them is a 500.
+	// which they require, as a request's would be. A response that breaks them is a 500, and
+	// so is one with null where T has no pointer: a nil slice or map that encoding/json sends,
+	// unless its tag has omitempty.
 	CheckRules bool
 	// Audit gets the events. Nil is the recorder of the errors.Recover above.
 	Audit audit.Recorder
@@ -38,14 +41,16 @@ type ResponseConfig struct {
 // to say, and stays.
 //
 // A successful response with a body that is not of the form of a T is a 500 of which nothing
-// gets out: another Content-Type than JSON's, a Content-Encoding, malformed JSON, values of
-// another type, more than MaxBytes. Responses with another status than 2xx pass as they
+// gets out: another Content-Type than JSON's, a Content-Encoding, malformed JSON, values that
+// their type can't hold (an integer that is too large, a time or base64 in another form, an
+// array of another length), more than MaxBytes. null is let through. Responses with another status than 2xx pass as they
 // are: let errors.Write make them. The response is held back until the handler returns, so it
 // can't be a stream; what a handler asks of its ResponseController, such as to flush, to
 // hijack or for another deadline, is refused with http.ErrNotSupported.
 //
 // It panics if T or the config can't work: the rules for T are those of [New], with json tags
-// alone, and a type that has UnmarshalJSON must have MarshalJSON too.
+// alone, and a type that has UnmarshalJSON must have MarshalJSON too; so must one that has
+// UnmarshalText, and is no string, have MarshalText.
 func Response[T any](cfg ...ResponseConfig) func(http.Handler) http.Handler {
 	f, err := newResponseFilter(reflect.TypeFor[T](), cfg)
 	if err != nil {
@@ -93,32 +98,38 @@ func newResponseFilter(typ reflect.Type, cfg []ResponseConfig) (*responseFilter,
 	if p.json == nil || len(p.params) > 0 {
 		return nil, fmt.Errorf("validate: Response: %s has fields that are not JSON's", typeName(typ))
 	}
-	if opaque := p.json.unfiltered(make(map[*node]bool)); opaque != nil {
-		return nil, fmt.Errorf("validate: Response: %s has UnmarshalJSON and no MarshalJSON, so that what it declares is not known", typeName(opaque))
+	if err := p.json.filterable(make(map[*node]bool)); err != nil {
+		return nil, fmt.Errorf("validate: Response: %w", err)
 	}
 	return &responseFilter{plan: p, lim: lim, rules: c.CheckRules, audit: c.Audit}, nil
 }
 
-var marshaler = reflect.TypeFor[json.Marshaler]()
+var (
+	jsonMarshaler = reflect.TypeFor[json.Marshaler]()
+	textMarshaler = reflect.TypeFor[encoding.TextMarshaler]()
+)
 
-// unfiltered returns a type below n that nothing can be taken out of, and that does not say
-// itself what it sends, or nil.
-func (n *node) unfiltered(seen map[*node]bool) reflect.Type {
+// filterable returns an error if a type below n reads itself and does not say what it sends:
+// nothing could be taken out of it.
+func (n *node) filterable(seen map[*node]bool) error {
 	if n == nil || seen[n] {
 		return nil
 	}
 	seen[n] = true
-	if n.kind == rawNode && !reflect.PointerTo(n.typ).Implements(marshaler) {
-		return n.typ
+	switch to := reflect.PointerTo(n.typ); {
+	case n.kind == rawNode && !to.Implements(jsonMarshaler):
+		return fmt.Errorf("%s has UnmarshalJSON and no MarshalJSON, so that what it declares is not known", typeName(n.typ))
+	case n.kind == textNode && n.typ.Kind() != reflect.String && !to.Implements(textMarshaler):
+		return fmt.Errorf("%s has UnmarshalText and no MarshalText, so that it is not sent as a string", typeName(n.typ))
 	}
 	if n.object != nil {
 		for i := range n.object.fields {
-			if t := n.object.fields[i].node.unfiltered(seen); t != nil {
-				return t
+			if err := n.object.fields[i].node.filterable(seen); err != nil {
+				return err
 			}
 		}
 	}
-	return n.elem.unfiltered(seen)
+	return n.elem.filterable(seen)
 }
 
 // release answers with what may be seen of a response.
@@ -238,42 +249,53 @@ func (s *sieve) value(c *strictjson.Cursor, n *node) bool {
 	case structNode:
 		return kind == strictjson.Map && s.members(c, n.object)
 	case mapNode:
-		return kind == strictjson.Map && s.list(c, '{', '}', n.elem)
+		return kind == strictjson.Map && s.list(c, '{', '}', n)
 	case sliceNode, arrayNode:
-		return kind == strictjson.Array && s.list(c, '[', ']', n.elem)
-	case boolNode:
-		return kind == strictjson.Bool && s.copy(c)
-	case intNode, uintNode, floatNode, numberNode:
-		return kind == strictjson.Number && s.copy(c)
+		return kind == strictjson.Array && s.list(c, '[', ']', n)
+	case textNode: // its strings are its own to say
+		s.out = append(s.out, c.Value().Raw...)
+		return kind == strictjson.String
 	default:
-		return kind == strictjson.String && s.copy(c)
+		j := c.Value()
+		s.out = append(s.out, j.Raw...)
+		return scalar(n, reflect.New(n.typ).Elem(), j)
 	}
 }
 
-func (s *sieve) copy(c *strictjson.Cursor) bool {
-	s.out = append(s.out, c.Value().Raw...)
-	return true
+// quoted copies a string that holds a value of n.
+func (s *sieve) quoted(c *strictjson.Cursor, n *node) bool {
+	if n.kind == pointerNode {
+		n = n.elem
+	}
+	j := c.Value()
+	s.out = append(s.out, j.Raw...)
+	if j.Kind == strictjson.Null {
+		return true
+	}
+	inner, ok := unquote(j)
+	return ok && scalar(n, reflect.New(n.typ).Elem(), inner)
 }
 
-func (s *sieve) list(c *strictjson.Cursor, open, end byte, elem *node) bool {
+// list copies the elements of n, which is a map, a slice or an array.
+func (s *sieve) list(c *strictjson.Cursor, open, end byte, n *node) bool {
 	s.out = append(s.out, open)
 	s.path = append(s.path, "/*")
-	first := true
+	length := 0
 	for more := c.Enter(); more; more = c.More() {
-		if !first {
+		if length > 0 {
 			s.out = append(s.out, ',')
 		}
-		first = false
+		length++
 		if open == '{' {
 			s.name(c.Name())
 		}
-		if !s.value(c, elem) {
+		if !s.value(c, n.elem) {
 			return false
 		}
 	}
 	s.path = s.path[:len(s.path)-1]
 	s.out = append(s.out, end)
-	return true
+	return n.kind != arrayNode || length == n.typ.Len()
 }
 
 func (s *sieve) members(c *strictjson.Cursor, o *object) bool {
@@ -295,11 +317,13 @@ func (s *sieve) members(c *strictjson.Cursor, o *object) bool {
 		s.name(name)
 		m := &o.fields[i]
 		s.path = append(s.path, m.pointer)
-		n := m.node
+		ok := false
 		if m.quoted {
-			n = quotedNode
+			ok = s.quoted(c, m.node)
+		} else {
+			ok = s.value(c, m.node)
 		}
-		if !s.value(c, n) {
+		if !ok {
 			return false
 		}
 		s.path = s.path[:len(s.path)-1]
@@ -307,9 +331,6 @@ func (s *sieve) members(c *strictjson.Cursor, o *object) bool {
 	s.out = append(s.out, '}')
 	return true
 }
-
-// quotedNode is a value in a string.
-var quotedNode = &node{kind: stringNode}
 
 func (s *sieve) name(name strictjson.Name) {
 	s.out = append(s.out, '"')

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -184,6 +185,65 @@ func TestResponseOfOtherKinds(t *testing.T) {
 	}
 }
 
+// What only looks like a value of the type is none.
+func TestAPI3_ResponseScalars(t *testing.T) {
+	quiet(t)
+	type scalars struct {
+		Bool    bool               `json:"bool"`
+		Small   uint8              `json:"small"`
+		Int     int                `json:"int"`
+		Real    float32            `json:"real"`
+		Number  json.Number        `json:"number"`
+		Bytes   []byte             `json:"bytes"`
+		Time    time.Time          `json:"time"`
+		Level   slog.Level         `json:"level"`
+		Address netip.Addr         `json:"address"`
+		Text    word               `json:"text"`
+		Pair    [2]string          `json:"pair"`
+		Pairs   map[string][1]int8 `json:"pairs"`
+		Quoted  int                `json:"quoted,string"`
+		Flag    *bool              `json:"flag,string"`
+		Word    string             `json:"word,string"`
+	}
+	h := validate.Response[scalars]()
+	for _, tt := range []struct {
+		name, body string
+		ok         bool
+	}{
+		{"all", `{"bool":true,"small":255,"int":-1,"real":1e21,"number":1e400,"bytes":"aHVudGVyMg==","time":"0001-01-01T00:00:00Z","address":"","text":"a","pair":["a","b"],"pairs":{"x":[-128]},"quoted":"-4","flag":"false","word":"\"a\""}`, true},
+		{"null for each", `{"bool":null,"small":null,"bytes":null,"time":null,"address":null,"pair":null,"quoted":null,"flag":null}`, true},
+		{"a string for a bool", `{"bool":"true"}`, false},
+		{"a string for an integer", `{"int":"hunter2"}`, false},
+		{"a fraction for an integer", `{"int":1.5}`, false},
+		{"an integer that is too large", `{"small":256}`, false},
+		{"an integer below 0", `{"small":-1}`, false},
+		{"a real number that is too large", `{"real":1e39}`, false},
+		{"a string for a number", `{"number":"1"}`, false},
+		{"no base64", `{"bytes":"hunter2!"}`, false},
+		{"base64 without its padding", `{"bytes":"aHVudGVyMg"}`, false},
+		{"no time", `{"time":"hunter2"}`, false},
+		{"a time without a zone", `{"time":"2006-01-02T15:04:05"}`, false},
+		{"a number for a text", `{"address":4}`, false},
+		{"an array that is too long", `{"pair":["a","b","hunter2"]}`, false},
+		{"an array that is too short", `{"pair":["a"]}`, false},
+		{"an array in a map", `{"pairs":{"x":[1,2]}}`, false},
+		{"a word for a quoted integer", `{"quoted":"hunter2"}`, false},
+		{"a bare integer for a quoted one", `{"quoted":4}`, false},
+		{"a blank in a quoted integer", `{"quoted":" 4"}`, false},
+		{"an array for a quoted integer", `{"quoted":["hunter2"]}`, false},
+		{"a word for a quoted bool", `{"flag":"hunter2"}`, false},
+		{"a bare string for a quoted one", `{"word":"hunter2"}`, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := httptest.NewRecorder()
+			httperr.Recover(httperr.Config{Logger: slog.New(slog.DiscardHandler)})(h(respond(200, tt.body))).ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
+			if got := w.Body.String(); tt.ok && (w.Code != 200 || got != tt.body) || !tt.ok && (w.Code != 500 || strings.Contains(got, "hunter2")) {
+				t.Errorf("got %d %s", w.Code, got)
+			}
+		})
+	}
+}
+
 // What a handler says of the whole is not said of what is left of it.
 func TestResponseFieldsOfTheWhole(t *testing.T) {
 	h := validate.Response[shownItem]()(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -222,6 +282,16 @@ type lenient struct {
 
 func (l *lenient) UnmarshalJSON([]byte) error { return nil }
 
+// bits are read from a text, and sent as a number.
+type bits int
+
+func (b *bits) UnmarshalText([]byte) error { return nil }
+
+// A word is read from a text with care, and sent as it is.
+type word string
+
+func (w *word) UnmarshalText([]byte) error { return nil }
+
 func TestResponseConstruction(t *testing.T) {
 	for want, f := range map[string]func(){
 		"more than one ResponseConfig": func() { validate.Response[account](validate.ResponseConfig{}, validate.ResponseConfig{}) },
@@ -242,6 +312,11 @@ func TestResponseConstruction(t *testing.T) {
 		"lenient has UnmarshalJSON and no": func() {
 			validate.Response[struct {
 				All map[string][]*lenient `json:"all"`
+			}]()
+		},
+		"bits has UnmarshalText and no MarshalText": func() {
+			validate.Response[struct {
+				Bits bits `json:"bits"`
 			}]()
 		},
 		"the handler is nil": func() { validate.Response[account]()(nil) },
