@@ -78,6 +78,9 @@ func (f *fileRules) describe() []string {
 	return rules
 }
 
+// boundaryForm is that of RFC 2046, section 5.1.1.
+var boundaryForm = regexp.MustCompile(`^[0-9A-Za-z'()+_,./:=? -]{0,69}[0-9A-Za-z'()+_,./:=?-]$`)
+
 // boundary returns that of a multipart/form-data body.
 func boundary(types []string) (string, bool) {
 	if len(types) != 1 {
@@ -87,75 +90,126 @@ func boundary(types []string) (string, bool) {
 	b := params["boundary"]
 	// One in the form of RFC 2231 is another one to programs that don't know that.
 	plain := !strings.ContainsFunc(types[0], func(c rune) bool { return c == '*' || c < ' ' || c > '~' })
-	return b, err == nil && plain && media == multipartType && b != "" && len(b) <= 70
+	return b, err == nil && plain && media == multipartType && boundaryForm.MatchString(b)
 }
 
-// maxPartHeader is the size of the largest header of a part, together with what is read ahead.
+// maxPartHeader is the size of the largest header of a part.
 const maxPartHeader = 32 << 10
 
-// A partsReader reads a body of parts. It sees to what package mime/multipart does not: that
-// nothing but a line break follows the first that says it is the end, and that the headers of
-// parts are not large.
+// A partsReader reads a body of parts, and refuses what package mime/multipart takes in one
+// way and other programs in another: a delimiter at the beginning of a line that does not
+// follow a CRLF, or with something else behind it, fields of a header in several lines, and
+// anything before the first delimiter or after the last. What it lets through is in the form
+// of RFC 2046, section 5.1.1, without what is optional there.
 type partsReader struct {
-	from  io.Reader
-	err   error // of from
-	end   string
-	at    int  // how much of end the last bytes are
-	ended bool // they were all of it
-	since int  // how many bytes of a line break have followed, or -1: something else
+	from io.Reader
+	err  error // of from
+	bad  error // what is wrong with it
 
-	inside bool // the header of a part
-	header int  // how much it may still have
+	delimiter string // "--" and the boundary
+	state     partsState
+	at        int  // how much of the state's own has come: of a delimiter, a line of a header, the end
+	last      byte // the one before
+	crlf      bool // the line began after a CRLF that is the content's
+	header    int  // how many bytes it has
 }
+
+type partsState uint8
+
+const (
+	beforeParts    partsState = iota // in the first delimiter
+	afterDelimiter                   // in what says whether there is another part
+	inHeader
+	inContent
+	afterEnd
+)
 
 var (
 	errPartHeader = errors.New("validate: the header of a part is too large")
-	errPastEnd    = errors.New("validate: something follows the end")
+	errPartForm   = errors.New("validate: the parts are not in the form of RFC 2046, section 5.1.1")
 )
 
 func (p *partsReader) Read(b []byte) (n int, err error) {
+	if p.bad != nil {
+		return 0, p.bad
+	}
 	if n, err = p.from.Read(b); err != nil && p.err == nil {
 		p.err = err
 	}
-	for rest := b[:n]; len(rest) > 0; {
-		if p.at == 0 && !p.ended {
-			i := bytes.IndexByte(rest, '\r')
-			if i < 0 {
-				break
-			}
-			rest = rest[i:]
+	for _, c := range b[:n] {
+		if p.state == inContent && p.at < 0 && c != '\r' && c != '\n' {
+			continue // most of a file
 		}
-		p.see(rest[0])
-		rest = rest[1:]
-	}
-	switch {
-	case p.since < 0:
-		return n, errPastEnd
-	case p.inside:
-		if p.header -= n; p.header < 0 {
-			return n, errPartHeader
+		if p.bad = p.see(c); p.bad != nil {
+			return n, p.bad
 		}
+		p.last = c
 	}
 	return n, err
 }
 
-// see notes a byte. A match that fails can begin anew only at a CR, which end has but at its
-// beginning.
-func (p *partsReader) see(c byte) {
-	switch {
-	case p.since < 0:
-	case p.ended && p.since < 2 && c == "\r\n"[p.since]:
-		p.since++
-	case p.ended:
-		p.since = -1
-	case c == p.end[p.at]:
-		p.at++
-		p.ended = p.at == len(p.end)
-	case c == '\r':
-		p.at = 1
-	default:
-		p.at = 0
+// see takes the next byte, but for those of content in a line that is no delimiter.
+func (p *partsReader) see(c byte) error {
+	p.at++
+	switch p.state {
+	case beforeParts:
+		if c != p.delimiter[p.at-1] {
+			return errPartForm
+		}
+		if p.at == len(p.delimiter) {
+			p.state, p.at = afterDelimiter, 0
+		}
+	case afterDelimiter:
+		switch {
+		case p.at == 1 && (c == '\r' || c == '-'):
+		case p.at == 2 && p.last == '\r' && c == '\n':
+			p.state, p.at, p.header = inHeader, 0, 0
+		case p.at == 2 && p.last == '-' && c == '-':
+			p.state, p.at = afterEnd, 0
+		default:
+			return errPartForm
+		}
+	case inHeader:
+		return p.seeHeader(c)
+	case inContent:
+		switch {
+		case c == '\r' || c == '\n':
+			p.at, p.crlf = 0, c == '\n' && p.last == '\r'
+		case c != p.delimiter[p.at-1]: // of a line that is no delimiter
+			p.at = -1
+		case p.at == len(p.delimiter):
+			if !p.crlf {
+				return errPartForm
+			}
+			p.state, p.at = afterDelimiter, 0
+		}
+	case afterEnd:
+		if p.at > 2 || c != "\r\n"[p.at-1] {
+			return errPartForm
+		}
 	}
+	return nil
+}
+
+// seeHeader takes the next byte of a header. A name that begins with a hyphen could be a
+// delimiter.
+func (p *partsReader) seeHeader(c byte) error {
+	if p.header++; p.header > maxPartHeader {
+		return errPartHeader
+	}
+	switch ends := p.last == '\r'; {
+	case ends != (c == '\n'):
+		return errPartForm
+	case c == '\r':
+		p.at--
+	case c == '\n' && p.at == 1: // an empty line
+		p.state, p.at, p.crlf = inContent, 0, false
+	case c == '\n':
+		p.at = 0
+	case p.at == 1 && (c == ' ' || c == '\t' || c == '-'):
+		return errPartForm
+	}
+	return nil
 }
 
 // files binds the fields and files of a form. What programs read differently is refused:
@@ -171,7 +225,7 @@ func (d *decoder) files(w http.ResponseWriter, r *http.Request, p *plan, v refle
 	b, _ := boundary(r.Header["Content-Type"])
 	from, done := open(w, r, d.lim.bytes)
 	defer done()
-	body := &partsReader{from: from, end: "\r\n--" + b + "--"}
+	body := &partsReader{from: from, delimiter: "--" + b}
 	err := d.parts(p, body, b, v)
 	if err == nil {
 		_, err = io.Copy(io.Discard, body)
@@ -185,7 +239,7 @@ func (d *decoder) files(w http.ResponseWriter, r *http.Request, p *plan, v refle
 		return own.error
 	case body.err != nil && body.err != io.EOF:
 		return readError(w, r, body.err)
-	case err != nil || !body.ended:
+	case err != nil:
 		return malformedParts(err)
 	}
 	d.bindForm(p, v)
@@ -197,16 +251,10 @@ type ownError struct{ error }
 
 // parts takes the parts of a form.
 func (d *decoder) parts(p *plan, body *partsReader, boundary string, v reflect.Value) error {
-	first := make([]byte, len(boundary)+4)
-	if _, err := io.ReadFull(body, first); err != nil || string(first) != "--"+boundary+"\r\n" {
-		return errors.Join(err, errors.New("validate: something before the first part"))
-	}
 	unknown, left := false, d.lim.memory
-	reader := multipart.NewReader(io.MultiReader(bytes.NewReader(first), body), boundary)
+	reader := multipart.NewReader(body, boundary)
 	for n := 1; ; n++ {
-		body.header, body.inside = maxPartHeader, true
 		part, err := reader.NextRawPart()
-		body.inside = false
 		if err == io.EOF {
 			break
 		}

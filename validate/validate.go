@@ -57,7 +57,10 @@
 // Forms are application/x-www-form-urlencoded and read from the body, never
 // from the URL. Let nothing above call ParseForm or FormValue: such a form was
 // read by net/http, which skips what it can't decode. With a [File] among its
-// fields a form is multipart/form-data.
+// fields a form is multipart/form-data, in the form of RFC 2046, section 5.1.1, that all
+// programs read alike: lines of delimiters and headers end in CRLF, nothing is before the first
+// delimiter, behind one in its line or after the last, fields of headers are in one line, and
+// names have no extended form (RFC 7578, section 4.2).
 //
 // # Defaults
 //
