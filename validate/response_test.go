@@ -78,6 +78,9 @@ func TestAPI3_Response(t *testing.T) {
 		{"as large as may be", 200, `{"name":"hunter2"}`, validate.ResponseConfig{MaxBytes: 18}, `{"name":"hunter2"}`, ""},
 		{"rules that are not asked for", 200, `{"name":""}`, validate.ResponseConfig{}, `{"name":""}`, ""},
 		{"rules", 200, `{"name":"","tags":["hunter2"]}`, validate.ResponseConfig{CheckRules: true}, "500", ""},
+		{"null for a list", 200, `{"name":"al","tags":null}`, validate.ResponseConfig{}, `{"name":"al","tags":null}`, ""},
+		{"null for a list, with rules", 200, `{"name":"hunter2","tags":null}`, validate.ResponseConfig{CheckRules: true}, "500", ""},
+		{"no list, with rules", 200, `{"name":"al"}`, validate.ResponseConfig{CheckRules: true}, `{"name":"al"}`, ""},
 		{"rules that hold", 200, `{"name":"al","key":"hunter2"}`, validate.ResponseConfig{CheckRules: true}, `{"name":"al"}`, "/"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
