@@ -148,6 +148,10 @@ func (p *partsReader) Read(b []byte) (n int, err error) {
 	return n, err
 }
 
+// ended reports whether the last delimiter has come, and nothing behind it but a line break.
+// Package mime/multipart also takes a part that has no header for the end.
+func (p *partsReader) ended() bool { return p.state == afterEnd && p.at != 1 }
+
 // see takes the next byte, but for those of content in a line that is no delimiter.
 func (p *partsReader) see(c byte) error {
 	p.at++
@@ -239,7 +243,7 @@ func (d *decoder) files(w http.ResponseWriter, r *http.Request, p *plan, v refle
 		return own.error
 	case body.err != nil && body.err != io.EOF:
 		return readError(w, r, body.err)
-	case err != nil:
+	case err != nil || !body.ended():
 		return malformedParts(err)
 	}
 	d.bindForm(p, v)

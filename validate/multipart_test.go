@@ -73,6 +73,7 @@ func TestRFC7578_Multipart(t *testing.T) {
 		{"no UTF-8", photo + named(`name="title"`, "\xff") + fin, "form /title encoding"},
 
 		{"no end", title + photo, "malformed_body"},
+		{"no end but another part", title + photo + "--bb\n", "malformed_body"},
 		{"an end that is cut", title + photo + "--bb-", "malformed_body"},
 		{"half a line break at the end", title + photo + "--bb--\r", "malformed_body"},
 		{"two line breaks at the end", title + photo + fin + "\n", "malformed_body"},
