@@ -1,9 +1,12 @@
 package validate_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"math/big"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -384,6 +387,10 @@ func FuzzDecode(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
+	seen := validate.Response[kinds]()(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.Copy(w, r.Body)
+	}))
 	f.Fuzz(func(t *testing.T, doc string) {
 		got, err := v.Decode(nop{}, post(doc))
 		if err != nil {
@@ -411,6 +418,11 @@ func FuzzDecode(f *testing.F) {
 		}
 		if third, _ := json.Marshal(twice); string(third) != string(again) {
 			t.Fatalf("%s was read as %s", again, third)
+		}
+		w := httptest.NewRecorder()
+		seen.ServeHTTP(w, httptest.NewRequest("GET", "/", bytes.NewReader(again)))
+		if w.Body.String() != string(again) {
+			t.Fatalf("%s was let out as %d %s", again, w.Code, w.Body)
 		}
 	})
 }
