@@ -31,7 +31,10 @@ type decoder struct {
 	hidden int // the length of path below which names are the client's, plus one
 	fields []httperr.Field
 
-	forbidden bool // a field may not be sent by the caller
+	made      int64 // how many values were made
+	full      bool  // and that there is no room for more
+	names     int   // the length of the names of maps' members above
+	forbidden bool  // a field may not be sent by the caller
 
 	buf    []byte
 	values []values
@@ -60,6 +63,9 @@ func (d *decoder) json(c *strictjson.Cursor, n *node, v reflect.Value) {
 	}
 	switch n.kind {
 	case pointerNode:
+		if !d.room(n.elem) {
+			break
+		}
 		p := reflect.New(n.typ.Elem())
 		d.json(c, n.elem, p.Elem())
 		v.Set(p)
@@ -102,7 +108,25 @@ func (d *decoder) json(c *strictjson.Cursor, n *node, v reflect.Value) {
 		return
 	}
 	c.Value()
-	d.wrong(n)
+	if !d.full {
+		d.wrong(n)
+	}
+}
+
+// perName is for how many bytes of the names of maps' members a value below them counts once
+// more: the rules copy them for each.
+const perName = 128
+
+// room reports whether there is room for another value of n, after failing if there is none.
+func (d *decoder) room(n *node) bool {
+	if d.full {
+		return false
+	}
+	d.made += n.room * int64(1+d.names/perName)
+	if d.full = d.made > int64(d.lim.values); d.full {
+		d.fail("max_values", "has more values than are taken, with those that are left out")
+	}
+	return !d.full
 }
 
 func (d *decoder) object(c *strictjson.Cursor, o *object, v reflect.Value) {
@@ -126,10 +150,14 @@ func (d *decoder) object(c *strictjson.Cursor, o *object, v reflect.Value) {
 			d.path = d.path[:len(d.path)-1]
 			continue
 		}
+		f := field(v, m.index)
+		if m.preset != nil {
+			f.SetZero() // what is sent takes the place of the default, and is not put on top of it
+		}
 		if m.quoted {
-			d.quoted(c, m.node, field(v, m.index))
+			d.quoted(c, m.node, f)
 		} else {
-			d.json(c, m.node, field(v, m.index))
+			d.json(c, m.node, f)
 		}
 		d.path = d.path[:len(d.path)-1]
 	}
@@ -167,6 +195,10 @@ func field(v reflect.Value, index []int) reflect.Value {
 func (d *decoder) slice(c *strictjson.Cursor, n *node, v reflect.Value) {
 	i := 0
 	for more := c.Enter(); more; more = c.More() {
+		if !d.room(n.elem) {
+			c.Value()
+			continue
+		}
 		if i == v.Cap() {
 			v.Grow(1)
 		}
@@ -207,11 +239,18 @@ func (d *decoder) mapping(c *strictjson.Cursor, n *node, v reflect.Value) {
 		d.hidden = len(d.path) + 1
 	}
 	for more := c.Enter(); more; more = c.More() {
-		key := reflect.New(n.typ.Key()).Elem()
-		key.SetString(c.Name().String())
-		elem := reflect.New(n.typ.Elem()).Elem()
-		d.json(c, n.elem, elem)
-		m.SetMapIndex(key, elem)
+		name := c.Name().String()
+		d.names += len(name)
+		if d.room(n.elem) {
+			key := reflect.New(n.typ.Key()).Elem()
+			key.SetString(name)
+			elem := reflect.New(n.typ.Elem()).Elem()
+			d.json(c, n.elem, elem)
+			m.SetMapIndex(key, elem)
+		} else {
+			c.Value()
+		}
+		d.names -= len(name)
 	}
 	d.hidden = hidden
 	v.Set(m)

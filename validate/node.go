@@ -3,6 +3,7 @@ package validate
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"reflect"
 	"strconv"
 	"time"
@@ -40,6 +41,7 @@ type node struct {
 	elem   *node   // of sliceNode, arrayNode, mapNode, pointerNode, optionalNode
 	object *object // of structNode
 	want   string  // what is sent, for answers: "must be a string"
+	room   int64   // how many values one is, with those that it is made of
 }
 
 // An object is the members of a structNode.
@@ -138,7 +140,7 @@ func (c *compiler) node(t reflect.Type, where string) *node {
 	if n, ok := c.nodes[t]; ok { // also a type that is inside itself
 		return n
 	}
-	n := &node{typ: t}
+	n := &node{typ: t, room: roomOf(t)}
 	c.nodes[t] = n
 	switch p := reflect.PointerTo(t); {
 	case t == timeType:
@@ -161,6 +163,25 @@ func (c *compiler) node(t reflect.Type, where string) *node {
 		return nil
 	}
 	return n
+}
+
+// roomOf returns how many values a t is, with the fields and elements that it is made of,
+// whether they are sent or not: each takes memory, and may break a rule.
+func roomOf(t reflect.Type) int64 {
+	room := int64(1)
+	switch {
+	case isOptional(t):
+		return roomOf(t.Field(0).Type)
+	case t.Kind() == reflect.Array:
+		room += min(int64(t.Len()), math.MaxInt32) * roomOf(t.Elem())
+	case t.Kind() == reflect.Struct:
+		for i := range t.NumField() {
+			if f := t.Field(i); f.IsExported() || f.Anonymous {
+				room += roomOf(f.Type)
+			}
+		}
+	}
+	return min(room, math.MaxInt32)
 }
 
 // plain fills in n for a type that doesn't decode itself.

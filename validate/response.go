@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net/http"
 	"reflect"
 	"slices"
@@ -90,7 +91,7 @@ func newResponseFilter(typ reflect.Type, cfg []ResponseConfig) (*responseFilter,
 		return nil, fmt.Errorf("validate: Response: %w", err)
 	}
 	lim.hasScope = func(context.Context, string) bool { return true }
-	lim.depth, lim.items, lim.values = 1000, int(min(lim.bytes, 1<<30)), int(min(lim.bytes, 1<<30))
+	lim.depth, lim.items, lim.values = 1000, math.MaxInt32, math.MaxInt32
 	p, err := compile(typ, nil, nil)
 	if err != nil {
 		return nil, err

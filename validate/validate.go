@@ -151,8 +151,9 @@ type Config struct {
 	MaxItems int
 	// MaxValues is how many values a JSON body may have in all, arrays, objects
 	// and their elements each counted. 0 means 50,000: decoded into an any, so
-	// many take less than 10 MiB. Where an element is a large struct, MaxItems of
-	// them take MaxItems times its size.
+	// many take less than 10 MiB. The fields of a struct are counted whether they are sent or
+	// not, since each takes memory and may break a rule, and what is below the members of maps
+	// once more for each 128 bytes of their names.
 	MaxValues int
 	// MaxString is how many bytes one string of a JSON body may have as it is written, names
 	// of members too, and one parameter once it is decoded. 0 means as many as MaxBytes.

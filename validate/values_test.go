@@ -1,0 +1,116 @@
+package validate_test
+
+import (
+	"maps"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/sallyport/sallyport/validate"
+)
+
+type cell struct {
+	A string `json:"a" validate:"required"`
+	B string `json:"b" validate:"required"`
+	C string `json:"c" validate:"required"`
+}
+
+type row struct {
+	ID    int     `json:"id"`
+	Left  cell    `json:"left"`
+	Right [2]cell `json:"right" validate:"dive"`
+}
+
+type sheet struct {
+	Rows  []row                        `json:"rows" validate:"dive"`
+	Refs  []*cell                      `json:"refs" validate:"dive"`
+	By    map[string][]cell            `json:"by" validate:"dive,dive"`
+	Deep  map[string]map[string]string `json:"deep" validate:"dive,dive,max=9"`
+	Maybe validate.Optional[[]cell]    `json:"maybe" validate:"omitempty,dive"`
+}
+
+// list returns n times s as a JSON array.
+func list(n int, s string) string {
+	return "[" + strings.TrimSuffix(strings.Repeat(s+",", n), ",") + "]"
+}
+
+// Values that are left out count: a row is 15 of them, whatever is sent of it.
+func TestMaxValuesOfWhatIsLeftOut(t *testing.T) {
+	long := strings.Repeat("k", 1000)
+	for _, tt := range []struct {
+		name, body string
+		least      int // MaxValues with which it is taken
+	}{
+		{"rows", `{"rows":` + list(10, `{}`) + `}`, 150},
+		{"rows that are sent", `{"rows":` + list(10, `{"id":1,"left":{"a":"x","b":"y","c":"z"},"right":[{"a":"x","b":"y","c":"z"},{"a":"x","b":"y","c":"z"}]}`) + `}`, 152},
+		{"pointers", `{"refs":` + list(10, `{}`) + `}`, 50},
+		{"null", `{"refs":` + list(10, `null`) + `}`, 12},
+		{"an Optional", `{"maybe":` + list(10, `{}`) + `}`, 40},
+		{"the members of a map", `{"by":{"a":` + list(10, `{}`) + `,"b":[]}}`, 42},
+		{"a long name", `{"by":{"` + long + `":` + list(10, `{}`) + `}}`, 8 + 8*40},
+		{"long names above each other", `{"deep":{"` + long + `":{"` + long + `":"","a":""},"b":{"c":""}}}`, 8 + 16 + 8 + 1 + 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			for most, want := range maps.All(map[int]string{tt.least: "", tt.least - 1: "max_values"}) {
+				_, err := validate.Decode[sheet](nop{}, post(tt.body), validate.Config{MaxValues: most})
+				p, got := problem(t, err), ""
+				if p != nil && p.Code == "malformed_body" { // there are as many in the document
+					got = "max_values"
+				} else if p != nil && p.Code == "invalid_body" && len(p.Fields) == 1 {
+					got = p.Fields[0].Code
+				}
+				if got != want {
+					t.Errorf("%d values: got %v, want %q", most, err, want)
+				}
+			}
+		})
+	}
+}
+
+// A small body that breaks very many rules costs no more memory than a large one.
+func TestAPI4_BrokenRulesCost(t *testing.T) {
+	for name, body := range map[string]string{
+		"what is left out":          `{"rows":` + list(9_999, `{}`) + `}`,
+		"as much as may be":         `{"rows":` + list(3_300, `{}`) + `}`,
+		"a long name":               `{"by":{"` + strings.Repeat("k", 1_000_000) + `":` + list(9_999, `{}`) + `}}`,
+		"a name that may be":        `{"by":{"` + strings.Repeat("k", 100_000) + `":` + list(15, `{}`) + `}}`,
+		"long names that may be":    `{"by":{"` + strings.Repeat("k", 1_000) + `":` + list(1_500, `{}`) + `}}`,
+		"long names for good items": `{"by":{"` + strings.Repeat("k", 1_000) + `":` + list(1_500, `{"a":"x","b":"y","c":"z"}`) + `}}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			_, _ = validate.Decode[sheet](nop{}, post(body))
+			runtime.ReadMemStats(&after)
+			if got := (after.TotalAlloc - before.TotalAlloc) >> 20; got > 64 {
+				t.Errorf("%d MiB were allocated for %d bytes", got, len(body))
+			}
+		})
+	}
+}
+
+// words are a set that is read from a text.
+type words map[string]bool
+
+func (w *words) UnmarshalText(b []byte) error {
+	if *w == nil {
+		*w = words{}
+	}
+	for word := range strings.FieldsSeq(string(b)) {
+		(*w)[word] = true
+	}
+	return nil
+}
+
+// What is sent takes the place of a default, and has nothing of it.
+func TestDefaultLeavesNothing(t *testing.T) {
+	type request struct {
+		One  words   `json:"one" default:"admin"`
+		Many []words `json:"many" default:"admin,root,wheel"`
+		Ptr  *words  `json:"ptr" default:"admin"`
+	}
+	got, err := validate.Decode[request](nop{}, post(`{"one":"a","many":["b","c"],"ptr":"d"}`))
+	if err != nil || len(got.One) != 1 || len(got.Many) != 2 || len(got.Many[0]) != 1 || len(got.Many[1]) != 1 || len(*got.Ptr) != 1 {
+		t.Errorf("got %v, %v", got, err)
+	}
+}
