@@ -297,10 +297,19 @@ func scalar(n *node, v reflect.Value, j strictjson.Value) bool {
 		}
 		v.SetString(string(j.Raw))
 	case timeNode:
-		return j.Kind == strictjson.String && v.Addr().Interface().(*time.Time).UnmarshalJSON(j.Raw) == nil
+		t := v.Addr().Interface().(*time.Time)
+		return j.Kind == strictjson.String && t.UnmarshalJSON(j.Raw) == nil && zeroed(t)
 	default:
 		s, err := j.Text()
 		return err == nil && text(n, v, s)
+	}
+	return true
+}
+
+// zeroed makes a t that IsZero the zero Time, which rules know it by, whatever its offset.
+func zeroed(t *time.Time) bool {
+	if t.IsZero() {
+		*t = time.Time{}
 	}
 	return true
 }
@@ -311,7 +320,10 @@ func text(n *node, v reflect.Value, s string) bool {
 	case stringNode:
 		v.SetString(s)
 		return true
-	case timeNode, textNode:
+	case timeNode:
+		t := v.Addr().Interface().(*time.Time)
+		return t.UnmarshalText([]byte(s)) == nil && zeroed(t)
+	case textNode:
 		return v.Addr().Interface().(encoding.TextUnmarshaler).UnmarshalText([]byte(s)) == nil
 	case bytesNode:
 		b, err := strictbase64.Decode(base64.StdEncoding, s)
@@ -350,19 +362,23 @@ func (d *decoder) quoted(c *strictjson.Cursor, n *node, v reflect.Value) {
 	}
 }
 
-// unquote returns the value that a string holds. White space isn't part of a value, so it is
-// no part of a quoted one.
+// unquote returns the value that a string holds.
 func unquote(j strictjson.Value) (inner strictjson.Value, ok bool) {
 	s, err := j.Text()
 	if err != nil {
 		return inner, false
 	}
+	return bare(s)
+}
+
+// bare returns the JSON value that s is. White space isn't part of a value.
+func bare(s string) (j strictjson.Value, ok bool) {
 	c, err := strictjson.Read([]byte(s), strictjson.Limits{Depth: 1})
 	if err != nil {
-		return inner, false
+		return j, false
 	}
-	inner = c.Value()
-	return inner, len(inner.Raw) == len(s)
+	j = c.Value()
+	return j, len(j.Raw) == len(s)
 }
 
 // decodeAny decodes as encoding/json does into an empty interface. It is false

@@ -100,6 +100,10 @@ func (o *object) add(c *compiler, f boundField) {
 	if n == nil {
 		return
 	}
+	if f.tag.quoted && !quotable(n) {
+		c.fail(f.where, `has the option "string" in its json tag, which has no effect on a %s`, f.typ)
+		return
+	}
 	var p *preset
 	if f.preset != nil {
 		var err error
@@ -113,7 +117,7 @@ func (o *object) add(c *compiler, f boundField) {
 	o.names[f.tag.name] = len(o.fields)
 	o.fields = append(o.fields, member{
 		name: f.tag.name, pointer: pointer(f.tag.name), index: f.index, node: n,
-		quoted: f.tag.quoted && quotable(n), preset: p, scope: f.scope, parent: f.parent, rules: f.rules,
+		quoted: f.tag.quoted, preset: p, scope: f.scope, parent: f.parent, rules: f.rules,
 	})
 }
 
@@ -187,6 +191,10 @@ func roomOf(t reflect.Type) int64 {
 // plain fills in n for a type that doesn't decode itself.
 func (c *compiler) plain(n *node, where string) {
 	t := n.typ
+	if inner, _ := innermost(t); isList(inner) || inner.Kind() == reflect.Pointer {
+		c.fail(where, "is of the type %s, which is inside itself without a struct between", t)
+		return
+	}
 	switch t.Kind() {
 	case reflect.Bool:
 		n.kind, n.want = boolNode, "must be true or false"

@@ -18,7 +18,7 @@ import (
 //
 // Null is refused unless V can be null; then Set is true and Value is nil. Rules are
 // those of the V and must begin with "omitempty", or with "required", which an Optional that
-// is sent satisfies whatever its value.
+// is sent with any value but null satisfies, zero too.
 type Optional[V any] struct {
 	Value V    // zero unless Set
 	Set   bool // the member was sent

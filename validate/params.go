@@ -63,6 +63,8 @@ func newParam(f boundField) (param, error) {
 		return p, errors.New("has a file tag, but is no File of a form")
 	case t == timeType:
 		n.kind, n.want = timeNode, "must be a date and time as in RFC 3339"
+	case t == numberType:
+		n.kind, n.want = numberNode, "must be a number"
 	case reflect.PointerTo(t).Implements(textUnmarshaler) && t.Kind() != reflect.Pointer:
 		n.kind, n.want = textNode, "is not in the expected form"
 	default:
@@ -332,6 +334,9 @@ func parameter(n *node, v reflect.Value, s string) bool {
 			return false
 		}
 		v.SetFloat(f)
+	case numberNode: // as JSON has it
+		j, ok := bare(s)
+		return ok && scalar(n, v, j)
 	default:
 		return text(n, v, s)
 	}

@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"net/textproto"
 	"reflect"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -167,29 +169,27 @@ func (c *compiler) flatten(t reflect.Type, where string, index []int, inside map
 		f := t.Field(i)
 		at := where + "." + f.Name
 		tag, err := parseTag(f)
-		if err != nil {
+		if err = errors.Join(wellFormed(f.Tag), err); err != nil {
 			c.fail(at, "%v", err)
 			continue
 		}
 		here := append(slices.Clip(index), i)
-		if f.Anonymous && !tag.present {
-			if s, ok := embedded(f); ok {
-				for _, key := range []string{"scope", "default", "file"} {
-					if _, ok := f.Tag.Lookup(key); ok {
-						c.fail(at, "has a %s tag, but its fields are bound each for itself; tag them", key)
-					}
+		if s, ok := embedded(f); ok && tag.inline(f) {
+			for _, key := range []string{"scope", "default", "file"} {
+				if _, ok := f.Tag.Lookup(key); ok {
+					c.fail(at, "has a %s tag, but its fields are bound each for itself; tag them", key)
 				}
-				if f.Type.Kind() == reflect.Pointer && f.IsExported() && hasRules(s) {
-					c.fail(at, "is an embedded pointer to a struct with rules, which would not be checked where it is nil; embed the struct itself")
-					continue
-				}
-				if f.Type.Kind() == reflect.Pointer && !f.IsExported() {
-					c.fail(at, "is an embedded pointer to an unexported struct, which can't be set")
-					continue
-				}
-				fields = append(fields, c.flatten(s, at, here, inside)...)
+			}
+			if f.Type.Kind() == reflect.Pointer && f.IsExported() && hasRules(s) {
+				c.fail(at, "is an embedded pointer to a struct with rules, which would not be checked where it is nil; embed the struct itself")
 				continue
 			}
+			if f.Type.Kind() == reflect.Pointer && !f.IsExported() {
+				c.fail(at, "is an embedded pointer to an unexported struct, which can't be set")
+				continue
+			}
+			fields = append(fields, c.flatten(s, at, here, inside)...)
+			continue
 		}
 		rules := f.Tag.Get("validate")
 		ruled := rules != "" && rules != "-"
@@ -228,15 +228,22 @@ func (c *compiler) flatten(t reflect.Type, where string, index []int, inside map
 	return fields
 }
 
-// noScopes refuses fields that only some callers may send in a struct that decodes itself.
+// noScopes refuses fields that only some callers may send in what decodes itself.
 func (c *compiler) noScopes(t reflect.Type, where string) {
-	if t.Kind() != reflect.Struct {
+	c.noScopesBelow(t, t, where, map[reflect.Type]bool{})
+}
+
+func (c *compiler) noScopesBelow(t, inner reflect.Type, where string, seen map[reflect.Type]bool) {
+	if inner, _ = innermost(inner); inner.Kind() != reflect.Struct || seen[inner] {
 		return
 	}
-	for i := range t.NumField() {
-		if _, ok := t.Field(i).Tag.Lookup("scope"); ok {
-			c.fail(where, "has the field %s with a scope tag, which has no effect, since %s has an UnmarshalJSON or UnmarshalText of its own", t.Field(i).Name, typeName(t))
+	seen[inner] = true
+	for i := range inner.NumField() {
+		f := inner.Field(i)
+		if _, ok := f.Tag.Lookup("scope"); ok {
+			c.fail(where, "has the field %s with a scope tag, which has no effect, since %s has an UnmarshalJSON or UnmarshalText of its own", f.Name, typeName(t))
 		}
+		c.noScopesBelow(t, f.Type, where, seen)
 	}
 }
 
@@ -245,6 +252,9 @@ func (c *compiler) noParams(t reflect.Type) {
 	for i := range t.NumField() {
 		f := t.Field(i)
 		tag, err := parseTag(f)
+		if tag.inline(f) && f.Type.Kind() == reflect.Struct {
+			c.noParams(f.Type)
+		}
 		if err != nil || tag.source != "" && tag.source != body {
 			c.fail(typeName(t)+"."+f.Name, "is never bound, since %s has an UnmarshalJSON or UnmarshalText of its own", typeName(t))
 		}
@@ -266,6 +276,7 @@ type tag struct {
 	source  string // empty: the field is left alone
 	name    string
 	quoted  bool // json:",string"
+	unnamed bool // a json tag with nothing but options
 }
 
 var sources = [...]struct{ key, source string }{
@@ -297,7 +308,7 @@ func parseTag(f reflect.StructField) (tag, error) {
 		t.source = s.source
 		t.name, options, _ = strings.Cut(value, ",")
 		if s.source == body {
-			if t.name == "" {
+			if t.unnamed = t.name == ""; t.unnamed {
 				t.name = f.Name // as in encoding/json
 			}
 			t.quoted = slices.Contains(strings.Split(options, ","), "string")
@@ -309,6 +320,35 @@ func parseTag(f reflect.StructField) (tag, error) {
 		}
 	}
 	return t, nil
+}
+
+// inline reports whether the fields of f are those of the struct it is in, if it has some, as in
+// encoding/json.
+func (t tag) inline(f reflect.StructField) bool { return f.Anonymous && (!t.present || t.unnamed) }
+
+// pair is one of a tag, in the form that package reflect documents.
+var pair = regexp.MustCompile(`^ *([^\x00-\x20":\x7f]+):("(?:[^"\\]|\\.)*")`)
+
+// wellFormed returns an error if package reflect does not see all of a tag: what it does not
+// see, such as a rule, would not hold.
+func wellFormed(tag reflect.StructTag) error {
+	seen := map[string]bool{}
+	rest := strings.TrimRight(string(tag), " ")
+	for rest != "" {
+		m := pair.FindStringSubmatch(rest)
+		if m == nil {
+			return fmt.Errorf("has the tag `%s`, which is in the form of key:\"value\" pairs with blanks between no further than to %q", tag, rest)
+		}
+		if _, err := strconv.Unquote(m[2]); err != nil || seen[m[1]] {
+			return fmt.Errorf("has the tag `%s`, in which %s has a value that can't be read, or two", tag, m[1])
+		}
+		seen[m[1]] = true
+		rest = rest[len(m[0]):]
+		if rest != "" && rest[0] != ' ' {
+			return fmt.Errorf("has the tag `%s`, in which a blank is missing before %q", tag, rest)
+		}
+	}
+	return nil
 }
 
 // validName reports whether name can come from source.

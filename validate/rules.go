@@ -39,27 +39,27 @@ func newRules(typ reflect.Type, nodes map[reflect.Type]*node, setup func(*valida
 			return t.name
 		})
 	}
+	if err := guarded(r.v); err != nil {
+		return nil, err
+	}
 	if setup != nil {
 		if err := setup(r.v); err != nil {
 			return nil, fmt.Errorf("validate: Config.Setup: %w", err)
 		}
 	}
 	r.v.SetTagName("validate") // the tags that are checked below are the ones that hold
-	optionals(r.v, nodes)
-	inner := typ
-	var dive []string
-	for isList(inner) {
-		inner = deref(deref(inner).Elem())
-		dive = append(dive, "dive")
+	if err := withoutFiles(r.v); err != nil {
+		return nil, err
 	}
-	r.dive = strings.Join(dive, ",")
-	inner = deref(inner)
+	optionals(r.v, nodes)
+	inner, dives := innermost(typ)
+	r.dive = strings.TrimSuffix(strings.Repeat("dive,", dives), ",")
 	// With a Setup there may be rules that no tag shows.
 	r.none = !isStruct(inner) || setup == nil && !hasRules(inner)
 	if r.none {
 		return r, nil
 	}
-	t := &trial{v: r.v, seen: map[reflect.Type]bool{}}
+	t := &trial{v: r.v, seen: map[reflect.Type]bool{}, own: setup != nil}
 	if isStruct(deref(typ)) {
 		t.top = sample(deref(typ), 0)
 	}
@@ -73,6 +73,42 @@ func newRules(typ reflect.Type, nodes map[reflect.Type]*node, setup func(*valida
 		}
 	}
 	return r, errors.Join(t.errs...)
+}
+
+// maxLanguageTag is the length of the longest language tag. RFC 5646, section 4.4.1, asks for
+// room for 35 characters.
+const maxLanguageTag = 255
+
+// guarded keeps v's rules from what takes them very long: the time that the one for language
+// tags takes grows with the square of their length.
+func guarded(v *validator.Validate) error {
+	plain := validator.New()
+	for _, name := range []string{"bcp47_language_tag", "bcp47_strict_language_tag"} {
+		err := v.RegisterValidation(name, func(f validator.FieldLevel) bool {
+			if s := f.Field(); s.Kind() == reflect.String && s.Len() > maxLanguageTag {
+				return false
+			}
+			return plain.Var(f.Field().Interface(), name) == nil
+		})
+		if err != nil {
+			return fmt.Errorf("validate: %w", err)
+		}
+	}
+	return nil
+}
+
+// withoutFiles makes v's rules about the server's files panic, so that the trial finds them
+// behind aliases too.
+func withoutFiles(v *validator.Validate) error {
+	for _, name := range fileRuleNames {
+		err := v.RegisterValidation(name, func(validator.FieldLevel) bool {
+			panic(asksForFiles)
+		})
+		if err != nil {
+			return fmt.Errorf("validate: %w", err)
+		}
+	}
+	return nil
 }
 
 func addressable(v reflect.Value) reflect.Value {
@@ -119,8 +155,10 @@ func (r *rules) check(req *http.Request, v reflect.Value, most int) error {
 	}
 	for _, b := range broken {
 		at, detail := r.locate(b.StructNamespace()), ""
-		// The parameters of rules about other fields are Go's names for them.
-		if _, others := crossed(at.parent, ruleName(b.Tag()), nil); tongue != "" && len(others) == 0 {
+		// The parameters of rules about other fields are Go's names for them, and the name of
+		// what is in a map has the client's own in it.
+		_, others := crossed(at.parent, ruleName(b.Tag()), nil)
+		if tongue != "" && len(others) == 0 && (!at.inMap || !strings.Contains(b.Field(), "[")) {
 			detail = r.translate(tongue, b)
 		}
 		if detail == "" {
@@ -142,11 +180,11 @@ func (r *rules) run(ctx context.Context, v reflect.Value) error {
 	if r.dive != "" {
 		return r.v.VarCtx(ctx, v.Addr().Interface(), r.dive)
 	}
-	if v.Kind() == reflect.Pointer {
+	for v.Kind() == reflect.Pointer {
 		if v.IsNil() {
 			return nil
 		}
-		return r.v.StructCtx(ctx, v.Interface())
+		v = v.Elem()
 	}
 	return r.v.StructCtx(ctx, v.Addr().Interface())
 }
@@ -155,6 +193,7 @@ func (r *rules) run(ctx context.Context, v reflect.Value) error {
 type place struct {
 	pointer, location string
 	parent            reflect.Type // the struct the field is in
+	inMap             bool         // it is in a map, which pointer is of
 }
 
 // locate turns the validator's namespace of Go names, "Order.Items[0].Price",
@@ -174,6 +213,7 @@ func (r *rules) locate(namespace string) place {
 		if namespace[0] == '[' {
 			index, rest, _ := strings.Cut(namespace[1:], "]")
 			if t.Kind() != reflect.Slice && t.Kind() != reflect.Array {
+				at.inMap = true
 				return at
 			}
 			at.pointer += "/" + index
@@ -192,7 +232,7 @@ func (r *rules) locate(namespace string) place {
 			return at
 		}
 		at.parent = t
-		if tag, err := parseTag(f); err == nil && tag.source != "" {
+		if tag, err := parseTag(f); err == nil && tag.source != "" && !tag.inline(f) {
 			at.location = tag.source
 			at.pointer += pointer(tag.name)
 		}
@@ -210,9 +250,10 @@ func directField(t reflect.Type, name string) (reflect.StructField, bool) {
 	return reflect.StructField{}, false
 }
 
-// deref returns what t points to, or holds if it is an Optional.
+// deref returns what t points to, or holds if it is an Optional. Of a t that points to itself
+// it returns some pointer.
 func deref(t reflect.Type) reflect.Type {
-	for {
+	for range 100 {
 		switch {
 		case t.Kind() == reflect.Pointer:
 			t = t.Elem()
@@ -222,6 +263,16 @@ func deref(t reflect.Type) reflect.Type {
 			return t
 		}
 	}
+	return t
+}
+
+// innermost returns what the lists in t are of, and how many of them are in each other. Of a t
+// that is inside itself it returns some list.
+func innermost(t reflect.Type) (inner reflect.Type, lists int) {
+	for t = deref(t); isList(t) && lists < 100; lists++ {
+		t = deref(t.Elem())
+	}
+	return t, lists
 }
 
 // isStruct reports whether the validator looks into a t.
@@ -243,10 +294,7 @@ func hasRules(t reflect.Type) bool {
 }
 
 func rulesBelow(t reflect.Type, seen map[reflect.Type]bool) bool {
-	t = deref(t)
-	for isList(t) {
-		t = deref(t.Elem())
-	}
+	t, _ = innermost(t)
 	if !isStruct(t) || seen[t] {
 		return false
 	}

@@ -316,6 +316,48 @@ func TestConstructionErrors(t *testing.T) {
 		{"keys of a slice", build[struct {
 			A []int `json:"a" validate:"dive,keys,required,endkeys"`
 		}](), []string{".A", "keys"}},
+		{"inside itself alone", build[treeOfMaps](), []string{"treeOfMaps", "inside itself"}},
+		{"inside itself alone, in a field", build[struct {
+			A []listOfLists `json:"a"`
+		}](), []string{".A", "inside itself"}},
+		{"a pointer to itself", build[struct {
+			A pointerToSelf `json:"a"`
+		}](), []string{".A", "inside itself"}},
+		{"inside itself, left alone", build[struct {
+			A treeOfMaps `json:"-"`
+		}](), []string{"no field"}},
+		{"a rule without its parameter", build[struct {
+			A string   `json:"a" validate:"startswith"`
+			B string   `json:"b" validate:"alpha|contains="`
+			C string   `json:"c" validate:"required_if"`
+			D []string `json:"d" validate:"dive,noneof"`
+		}](), []string{".A", ".B", ".C", ".D", "startswith=", "contains=", "required_if=", "noneof="}},
+		{"a parameter that is not heeded", build[struct {
+			A string `json:"a" validate:"url=https"`
+			B string `json:"b" validate:"omitempty,email=example.com"`
+		}](), []string{".A", ".B", `"https"`, "takes none"}},
+		{"another field of any kind", build[struct {
+			Kind any    `json:"kind"`
+			A    string `json:"a" validate:"required_if=Kind a"`
+		}](), []string{".A", "can't be checked"}},
+		{"another field that may be nothing", build[struct {
+			Country *string `json:"country"`
+			A       string  `json:"a" validate:"omitempty,postcode_iso3166_alpha2_field=Country"`
+		}](), []string{".A", "can't be checked"}},
+		{"the server's files behind an alias", func() error {
+			_, err := validate.New[struct {
+				A string `json:"a" validate:"document"`
+			}](validate.Config{Setup: func(v *validator.Validate) error {
+				v.RegisterAlias("document", "max=100,file")
+				return nil
+			}})
+			return err
+		}(), []string{".A", "which files the server has"}},
+		{"scopes below what decodes itself", build[struct {
+			A selfMade     `json:"a"`
+			B selfMadeList `json:"b"`
+		}](), []string{".A", ".B", "Price", "scope"}},
+		{"a query in a struct inside what decodes itself", build[opaqueWithEmbedded](), []string{"opaqueWithQuery.Q", "never bound"}},
 		{"keys without end", build[struct {
 			A map[string]int `json:"a" validate:"dive,keys,required"`
 		}](), []string{".A", "endkeys"}},
@@ -337,6 +379,33 @@ func TestConstructionErrors(t *testing.T) {
 		})
 	}
 }
+
+type (
+	treeOfMaps    map[string]treeOfMaps
+	listOfLists   []listOfLists
+	pointerToSelf *pointerToSelf
+)
+
+type dear struct {
+	Price int `json:"price" scope:"items:price"`
+}
+
+// A selfMade has a scope only further below.
+type selfMade struct{ In []*dear }
+
+func (*selfMade) UnmarshalJSON([]byte) error { return nil }
+
+type selfMadeList []struct{ dear }
+
+func (*selfMadeList) UnmarshalText([]byte) error { return nil }
+
+type opaqueWithEmbedded struct {
+	embeddedQuery
+}
+
+type embeddedQuery struct{ opaqueWithQuery }
+
+func (*opaqueWithEmbedded) UnmarshalJSON([]byte) error { return nil }
 
 func TestConstructionAccepts(t *testing.T) {
 	for name, err := range map[string]error{
@@ -390,6 +459,32 @@ func TestConstructionAccepts(t *testing.T) {
 		}](),
 		"method": build[struct {
 			A checked `json:"a" validate:"validateFn=Good"`
+		}](),
+		"a pointer to a pointer": build[**ruled](),
+		"an alias": func() error {
+			_, err := validate.New[struct {
+				A string `json:"a" validate:"short=3"`
+			}](validate.Config{Setup: func(v *validator.Validate) error {
+				v.RegisterAlias("short", "max=100")
+				return nil
+			}})
+			return err
+		}(),
+		"a rule of one's own with a parameter": func() error {
+			_, err := validate.New[struct {
+				A string `json:"a" validate:"url=https"`
+			}](validate.Config{Setup: func(v *validator.Validate) error {
+				return v.RegisterValidation("url", func(validator.FieldLevel) bool { return true })
+			}})
+			return err
+		}(),
+		"another field of any kind that is only there": build[struct {
+			Kind any    `json:"kind"`
+			A    string `json:"a" validate:"required_with=Kind"`
+		}](),
+		"another field that is a list": build[struct {
+			L []string `json:"l"`
+			A string   `json:"a" validate:"required_if=L 2"`
 		}](),
 		"any required": build[struct {
 			A any `json:"a" validate:"required"`

@@ -27,6 +27,37 @@ func (t tongues) Translations(*validator.Validate) (func(string, validator.Field
 	}, t.err
 }
 
+// The names of a map's members are the client's, and stay out of all texts.
+func TestTranslatorRepeatsNothing(t *testing.T) {
+	type inner struct {
+		Name string `json:"name" validate:"required"`
+	}
+	type form struct {
+		Plain map[string]string   `json:"plain" validate:"dive,max=2"`
+		Lists map[string][]string `json:"lists" validate:"dive,dive,max=2"`
+		Keys  map[string]string   `json:"keys" validate:"dive,keys,max=2,endkeys"`
+		In    map[string]inner    `json:"in" validate:"dive"`
+		List  []map[string]string `json:"list" validate:"dive,dive,max=2"`
+		Each  []string            `json:"each" validate:"dive,max=2"`
+	}
+	v, err := validate.New[form](validate.Config{Translator: tongues{tags: []string{"de"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := post(`{"plain":{"hunter2":"abc"},"lists":{"hunter2":["abc"]},"keys":{"hunter2":""},"in":{"hunter2":{}},"list":[{"hunter2":"abc"}],"each":["abc"]}`)
+	r.Header.Set("Accept-Language", "de")
+	a, _, _, _ := serve(t, v.Wrap, r)
+	var details []string
+	for _, f := range a.Errors {
+		details = append(details, f.Pointer+" "+f.Detail)
+	}
+	const most = "must be at most 2 characters long"
+	want := "/plain " + most + "|/lists " + most + "|/keys " + most + "|/in de: name required |/list/0 " + most + "|/each/0 de: each[0] max 2"
+	if got := strings.Join(details, "|"); got != want || strings.Contains(a.body, "hunter2") {
+		t.Errorf("got %s, want %s", a.body, want)
+	}
+}
+
 func TestTranslator(t *testing.T) {
 	type deep struct {
 		Town string `json:"the town" validate:"max=1"`

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,6 +18,7 @@ type trial struct {
 	v    *validator.Validate
 	top  reflect.Value // a T, for rules that compare from the top
 	seen map[reflect.Type]bool
+	own  bool // some rules may be the program's own
 	errs []error
 }
 
@@ -93,9 +95,6 @@ func (t *trial) field(parent reflect.Value, typ reflect.Type, tag, where string)
 	if inner := deref(level); isStruct(inner) && !closed {
 		t.structure(inner, where)
 	} else if isList(inner) && !closed {
-		for isList(inner) {
-			inner = deref(inner.Elem())
-		}
 		if hasRules(inner) {
 			t.fail(where, `is a %s whose elements have rules; without "dive" in its validate tag they are not checked`, level)
 		}
@@ -120,15 +119,19 @@ func (t *trial) rule(parent reflect.Value, typ reflect.Type, token, where string
 		return
 	}
 	for _, a := range alternatives {
+		name, param, _ := strings.Cut(a, "=")
 		other := parent
-		if name, _, _ := strings.Cut(a, "="); strings.HasSuffix(name, "csfield") && t.top.IsValid() {
+		if strings.HasSuffix(name, "csfield") && t.top.IsValid() {
 			other = t.top
 		}
+		_, names := crossed(other.Type(), name, words.FindAllString(param, -1))
 		for _, v := range samples(deref(typ)) {
 			cause := try(func() {
 				if isStruct(deref(typ)) {
 					_ = t.v.VarWithKey("field", v, a)
-				} else {
+					return
+				}
+				for _, other := range variants(other, names) {
 					_ = t.v.VarWithValue(v, other.Interface(), a)
 				}
 			})
@@ -140,14 +143,46 @@ func (t *trial) rule(parent reflect.Value, typ reflect.Type, token, where string
 	}
 }
 
+// variants returns v, and copies of it in which one of its named fields is another of its
+// samples, nothing among them: what a request may send there.
+func variants(v reflect.Value, names []string) []reflect.Value {
+	all := []reflect.Value{v}
+	for _, name := range names {
+		f, ok := v.Type().FieldByName(name)
+		if v.Kind() != reflect.Struct || !ok || !f.IsExported() {
+			continue // it is further below: as it is in v
+		}
+		values := []reflect.Value{reflect.Zero(f.Type)}
+		if f.Type.Kind() == reflect.Interface {
+			for _, s := range samples(f.Type) {
+				values = append(values, reflect.ValueOf(s))
+			}
+		}
+		for _, value := range values {
+			other := addressable(v).Elem()
+			if field, err := other.FieldByIndexErr(f.Index); err == nil {
+				field.Set(value)
+				all = append(all, other)
+			}
+		}
+	}
+	return all
+}
+
 var words = regexp.MustCompile(`'[^']*'|\S+`) // as the validator splits parameters
 
 // named checks what the validator takes without a word and then does wrong.
 func (t *trial) named(parent, typ reflect.Type, name, param, where string) {
 	args := words.FindAllString(param, -1)
+	switch {
+	case slices.Contains(fileRuleNames, name):
+		t.fail(where, "the rule %q "+asksForFiles, name)
+	case needParam[name] && param == "":
+		t.fail(where, "the rule %q needs a parameter, %s=…", name, name)
+	case !t.own && param != "" && plainMessages[name] != "" && !takeParam[name]:
+		t.fail(where, "the rule %q has the parameter %q, but takes none", name, param)
+	}
 	switch name {
-	case "file", "filepath", "image", "dir", "dirpath", "uds_exists":
-		t.fail(where, "the rule %q would let clients ask which files the server has", name)
 	case "eqfield", "nefield", "eqcsfield", "necsfield":
 		if isList(typ) {
 			t.fail(where, "the rule %q compares only the lengths of a %s", name, typ)
@@ -192,6 +227,27 @@ func (t *trial) named(parent, typ reflect.Type, name, param, where string) {
 			t.fail(where, "the rule %q names %q, which is no field of a %s", name, n, from)
 		}
 	}
+}
+
+// fileRuleNames are the rules that look at the server's files.
+var fileRuleNames = []string{"file", "filepath", "image", "dir", "dirpath", "uds_exists"}
+
+const asksForFiles = "would let clients ask which files the server has"
+
+// needParam are the rules that refuse nothing, or everything, without a parameter.
+var needParam = map[string]bool{
+	"contains": true, "containsany": true, "containsrune": true, "excludes": true, "excludesall": true, "excludesrune": true,
+	"startswith": true, "endswith": true, "startsnotwith": true, "endsnotwith": true,
+	"oneof": true, "oneofci": true, "noneof": true, "noneofci": true, "datetime": true,
+	"required_if": true, "required_unless": true, "skip_unless": true, "excluded_if": true, "excluded_unless": true,
+}
+
+// takeParam are the rules of plainMessages that take a parameter. All others take none, and
+// would not heed it.
+var takeParam = map[string]bool{
+	"required_if": true, "required_unless": true, "required_with": true, "required_with_all": true, "required_without": true,
+	"required_without_all": true, "excluded_if": true, "excluded_unless": true, "excluded_with": true, "excluded_with_all": true,
+	"excluded_without": true, "excluded_without_all": true, "unique": true,
 }
 
 // crossed returns the other fields that a rule looks at, by their Go names.

@@ -187,7 +187,9 @@ type Config struct {
 	HasScope func(ctx context.Context, scope string) bool
 	// Setup is called once, at construction, to register rules of your own:
 	// validations, aliases, and struct-level rules that compare fields. Rules
-	// must be safe for concurrent use and must not keep what they are given.
+	// must be safe for concurrent use and must not keep what they are given. New can't see
+	// into them: that a list of structs whose only rules are registered here needs "dive",
+	// and which fields an alias names, is yours to know.
 	Setup func(*validator.Validate) error
 	// Translator says in other languages what a rule wants. Nil: in English. The module
 	// validate/translations has those of go-playground/validator.

@@ -1,10 +1,14 @@
 package validate_test
 
 import (
+	"encoding/json"
 	"maps"
+	"net/http/httptest"
+	"net/url"
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sallyport/sallyport/validate"
 )
@@ -27,6 +31,7 @@ type sheet struct {
 	By    map[string][]cell            `json:"by" validate:"dive,dive"`
 	Deep  map[string]map[string]string `json:"deep" validate:"dive,dive,max=9"`
 	Maybe validate.Optional[[]cell]    `json:"maybe" validate:"omitempty,dive"`
+	Opts  []validate.Optional[cell]    `json:"opts" validate:"dive"`
 }
 
 // list returns n times s as a JSON array.
@@ -46,6 +51,7 @@ func TestMaxValuesOfWhatIsLeftOut(t *testing.T) {
 		{"pointers", `{"refs":` + list(10, `{}`) + `}`, 50},
 		{"null", `{"refs":` + list(10, `null`) + `}`, 12},
 		{"an Optional", `{"maybe":` + list(10, `{}`) + `}`, 40},
+		{"Optionals", `{"opts":` + list(10, `{}`) + `}`, 40},
 		{"the members of a map", `{"by":{"a":` + list(10, `{}`) + `,"b":[]}}`, 42},
 		{"a long name", `{"by":{"` + long + `":` + list(10, `{}`) + `}}`, 8 + 8*40},
 		{"long names above each other", `{"deep":{"` + long + `":{"` + long + `":"","a":""},"b":{"c":""}}}`, 8 + 16 + 8 + 1 + 1},
@@ -112,5 +118,78 @@ func TestDefaultLeavesNothing(t *testing.T) {
 	got, err := validate.Decode[request](nop{}, post(`{"one":"a","many":["b","c"],"ptr":"d"}`))
 	if err != nil || len(got.One) != 1 || len(got.Many) != 2 || len(got.Many[0]) != 1 || len(got.Many[1]) != 1 || len(*got.Ptr) != 1 {
 		t.Errorf("got %v, %v", got, err)
+	}
+}
+
+// The zero instant is nothing to a rule, whatever its offset.
+func TestZeroTime(t *testing.T) {
+	type request struct {
+		Body time.Time `json:"body" validate:"required"`
+	}
+	type search struct {
+		Since time.Time `query:"since" validate:"required"`
+	}
+	for _, s := range []string{"0001-01-01T00:00:00Z", "0001-01-01T00:00:00+00:00", "0001-01-01T01:00:00+01:00", "0000-12-31T23:00:00-01:00"} {
+		if _, err := validate.Decode[request](nop{}, post(`{"body":"`+s+`"}`)); problem(t, err) == nil || problem(t, err).Status != 422 {
+			t.Errorf("%s: got %v", s, err)
+		}
+		if _, err := validate.Decode[search](nop{}, httptest.NewRequest("GET", "/?since="+url.QueryEscape(s), nil)); problem(t, err) == nil || problem(t, err).Status != 422 {
+			t.Errorf("%s as a parameter: got %v", s, err)
+		}
+	}
+}
+
+func TestNumberParameter(t *testing.T) {
+	type search struct {
+		N json.Number `query:"n"`
+	}
+	for s, ok := range map[string]bool{"1": true, "-1.5e+3": true, "abc": false, "": false, "01": false, "1 ": false, `"1"`: false, "true": false, "NaN": false, "0x1": false} {
+		got, err := validate.Decode[search](nop{}, httptest.NewRequest("GET", "/?n="+url.QueryEscape(s), nil))
+		if (err == nil) != ok || ok && got.N.String() != s {
+			t.Errorf("%q: got %q, %v", s, got.N, err)
+		}
+	}
+}
+
+// A pointer to a pointer is checked too.
+func TestPointerToPointer(t *testing.T) {
+	v, err := validate.New[**cell](validate.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := v.Decode(nop{}, post(`{"a":"x","b":"y","c":"z"}`)); err != nil || (**got).C != "z" {
+		t.Errorf("got %v, %v", got, err)
+	}
+	if _, err := v.Decode(nop{}, post(`{"a":"x","b":"y"}`)); problem(t, err) == nil || problem(t, err).Fields[0].Pointer != "/c" {
+		t.Errorf("got %v", err)
+	}
+}
+
+// An embedded struct whose json tag has no name is one without a tag, as in encoding/json.
+func TestEmbeddedWithOptions(t *testing.T) {
+	type request struct {
+		cell `json:",omitempty"`
+		ID   int `json:"id"`
+	}
+	if got, err := validate.Decode[request](nop{}, post(`{"a":"x","b":"y","c":"z","id":1}`)); err != nil || got.C != "z" {
+		t.Errorf("got %v, %v", got, err)
+	}
+	_, err := validate.Decode[request](nop{}, post(`{"a":"x","b":"y"}`))
+	if p := problem(t, err); p == nil || len(p.Fields) != 1 || p.Fields[0].Pointer != "/c" {
+		t.Errorf("got %v", err)
+	}
+}
+
+// The time that a long language tag takes does not grow with the square of its length.
+func TestLongLanguageTag(t *testing.T) {
+	type request struct {
+		Tag string `json:"tag" validate:"bcp47_language_tag"`
+	}
+	private := "x-" + strings.Repeat("abcdefgh-", 28) // of 254 bytes
+	for tag, ok := range map[string]bool{"de-AT": true, "x_": false, "": false, private + "a": true, private + "abc": false, strings.Repeat("-", 1_000_000): false} {
+		_, err := validate.Decode[request](nop{}, post(`{"tag":"`+tag+`"}`))
+		if (err == nil) != ok || err != nil && problem(t, err).Fields[0].Code != "bcp47_language_tag" {
+			t.Errorf("%.9s: got %v", tag, err)
+		}
 	}
 }
