@@ -18,7 +18,8 @@ type Rule struct {
 	// or "any"; for types that decode themselves, "other".
 	Type string `json:"type"`
 	// Rules are those of the validate tag, "gt=0", with the other fields they
-	// name as the client knows them; of a file, first those of its file tag.
+	// name as the client knows them; of a file, first those of its file tag; of a map, last
+	// those of its names, "keys,max=9,endkeys".
 	Rules []string `json:"rules,omitempty"`
 	// Default is what holds where the input is left out, as the default tag says it, or nil.
 	Default *string `json:"default,omitempty"`
@@ -70,6 +71,9 @@ func (l *lister) node(n *node, path string, parent reflect.Type, rules string, p
 		n = n.elem
 	}
 	own, each := split(parent, rules)
+	if keys := keyRules(rules); keys != "" {
+		own = append(own, "keys,"+keys+",endkeys")
+	}
 	l.rules = append(l.rules, Rule{Location: body, Path: path, Type: typeOf(n), Rules: own, Default: p.describe()})
 	switch n.kind {
 	case sliceNode, arrayNode, mapNode:
@@ -99,6 +103,17 @@ func split(parent reflect.Type, tag string) (own []string, each string) {
 		own[i] = onWire(parent, rule)
 	}
 	return own, each
+}
+
+// keyRules returns the rules of a tag for the names of a map's members.
+func keyRules(tag string) string {
+	_, after, _ := strings.Cut(","+tag+",", ",dive,")
+	rest, ok := strings.CutPrefix(after, "keys,")
+	if !ok {
+		return ""
+	}
+	keys, _, _ := strings.Cut(","+rest, ",endkeys,")
+	return strings.Trim(keys, ",")
 }
 
 // divide returns the rules before the first "dive", and the tag after it, less

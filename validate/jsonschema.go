@@ -22,7 +22,7 @@ import (
 // What the schema accepts is what a [Validator] accepts, but for what a schema can't say:
 // duplicate names, limits, that 1.0 is no integer here, who may send what (scope tags), and
 // the rules that stand under "x-rules", as [Rule] has them; among them are all that compare
-// fields. Formats ("email", "uuid") are annotations. A member is required where its rules
+// fields. Formats ("email", "date-time") and base64 are annotations. A member is required where its rules
 // refuse it if it is left out.
 func Schema[T any](cfg ...Config) (json.RawMessage, error) {
 	c, err := only(cfg)
@@ -42,10 +42,10 @@ func (v *Validator[T]) Schema() (json.RawMessage, error) {
 	if n == nil {
 		return nil, fmt.Errorf("validate: Schema: %s has no JSON body", typeName(v.plan.typ))
 	}
-	s := &schemer{rules: v.plan.rules, names: map[*object]string{}, defs: map[string]any{}, open: v.lim.allowUnknown}
+	s := &schemer{rules: v.plan.rules, names: map[named]string{}, defs: map[string]any{}, open: v.lim.allowUnknown}
 	var m schema
 	if n.kind == structNode {
-		s.names[n.object] = "#"
+		s.names[named{n.object, false}] = "#"
 		m = s.object(n)
 	} else {
 		m = s.node(n, nil, "", false)
@@ -61,39 +61,54 @@ type schema map[string]any
 
 type schemer struct {
 	rules *rules
-	names map[*object]string // what refers to an object
+	names map[named]string // what refers to an object
 	defs  map[string]any
 	open  bool // unknown members are skipped
+	bare  bool // the rules of structs don't hold
+}
+
+type named struct {
+	object *object
+	bare   bool
 }
 
 // node returns the schema of a value with the rules of a tag.
 func (s *schemer) node(n *node, parent reflect.Type, tag string, quoted bool) schema {
+	unruled := tag == "-"
+	if unruled {
+		tag = ""
+	}
 	own, each := divide(tag)
-	omit := len(own) > 0 && slices.Contains([]string{"omitempty", "omitnil", "omitzero"}, own[0])
-	if omit {
-		own = own[1:]
+	first := ""
+	if len(own) > 0 && (own[0] == "omitempty" || own[0] == "omitnil" || own[0] == "omitzero") {
+		first, own = own[0], own[1:]
 	}
 	// Rules are tried on nothing, and broken by it, unless they say otherwise.
-	null, zero := false, omit
-	if n.kind == pointerNode || n.kind == optionalNode {
-		own = slices.DeleteFunc(own, func(rule string) bool { return rule == "required" }) // it says that something is sent
-		omit = omit || len(own) == 0 && !strings.HasPrefix(tag, "required")
-	}
+	nothing := first != "" || tag == "" || len(own) > 0 && own[0] == "isdefault"
+	null, zero := false, first == "omitempty"
 	for n.kind == pointerNode || n.kind == optionalNode {
-		null, zero = n.kind == pointerNode && omit, false
-		n = n.elem
+		null, zero = n.kind == pointerNode && nothing, false
+		if n = n.elem; n.kind != pointerNode && n.kind != optionalNode && n.kind != anyNode {
+			own = slices.DeleteFunc(own, func(rule string) bool { return rule == "required" }) // it says that something is sent
+		}
 	}
-	m := s.plain(n, parent, each, quoted)
+	zero = zero || first == "omitzero" // what is pointed to, too
+	open, closed := unclosed(own)
+	if n.kind != anyNode {
+		own = open
+	}
+	defer func(bare bool) { s.bare = bare }(s.bare)
+	s.bare = s.bare || closed || unruled
+	m := s.plain(n, parent, tag, each, quoted)
 	for _, rule := range own {
 		if quoted || !m.rule(n, rule) {
 			rules, _ := m["x-rules"].([]string)
 			m["x-rules"] = append(rules, onWire(parent, rule))
 		}
 	}
-	if zero && len(own) > 0 {
-		switch n.kind { // of these, nothing can be told from zero
-		case boolNode, intNode, uintNode, floatNode, stringNode, numberNode:
-			m = schema{"anyOf": []any{schema{"const": reflect.Zero(n.typ).Interface()}, m}}
+	if zero && (len(own) > 0 || n.kind == structNode && !s.bare) {
+		if z := zeroSchema(n, first); z != nil {
+			m = schema{"anyOf": []any{z, m}}
 		}
 	}
 	if null && n.kind != anyNode {
@@ -102,8 +117,60 @@ func (s *schemer) node(n *node, parent reflect.Type, tag string, quoted bool) sc
 	return m
 }
 
+// unclosed returns the rules but those that say that the ones inside a struct don't hold.
+func unclosed(rules []string) (open []string, closed bool) {
+	for _, rule := range rules {
+		if rule == "structonly" || rule == "nostructlevel" {
+			closed = true
+		} else {
+			open = append(open, rule)
+		}
+	}
+	return open, closed
+}
+
+// zeroSchema returns the schema of what can't be told from nothing by a rule, or nil.
+func zeroSchema(n *node, rule string) schema {
+	switch n.kind {
+	case boolNode, intNode, uintNode, floatNode, stringNode, numberNode:
+		return schema{"const": reflect.Zero(n.typ).Interface()}
+	case timeNode:
+		return schema{"const": "0001-01-01T00:00:00Z"}
+	case sliceNode:
+		if rule == "omitzero" {
+			return schema{"type": "array", "maxItems": 0}
+		}
+	case mapNode:
+		if rule == "omitzero" {
+			return schema{"type": "object", "maxProperties": 0}
+		}
+	case structNode:
+		properties, required := schema{}, []string{}
+		for _, f := range n.object.fields {
+			switch f.node.kind {
+			case pointerNode:
+				properties[f.name] = schema{"type": "null"}
+			case sliceNode, mapNode, optionalNode: // as soon as they are sent, they are something
+			default:
+				if z := zeroSchema(f.node, ""); z != nil && !f.quoted {
+					properties[f.name] = z
+				}
+			}
+			if f.preset != nil {
+				required = append(required, f.name)
+			}
+		}
+		m := schema{"type": "object", "properties": properties, "additionalProperties": false}
+		if len(required) > 0 {
+			m["required"] = required
+		}
+		return m
+	}
+	return nil
+}
+
 // plain returns the schema of a value's type; each are the rules of what is in it.
-func (s *schemer) plain(n *node, parent reflect.Type, each string, quoted bool) schema {
+func (s *schemer) plain(n *node, parent reflect.Type, tag, each string, quoted bool) schema {
 	if quoted {
 		return schema{"type": "string", "pattern": quotedPatterns[n.kind]}
 	}
@@ -119,13 +186,25 @@ func (s *schemer) plain(n *node, parent reflect.Type, each string, quoted bool) 
 	case timeNode:
 		return schema{"type": "string", "format": "date-time"}
 	case bytesNode:
-		return schema{"type": "string", "contentEncoding": "base64"}
+		m := schema{"type": "string", "contentEncoding": "base64"}
+		if each != "" {
+			m["x-rules"] = []string{"dive," + each}
+		}
+		return m
+	case rawNode:
+		if each != "" {
+			return schema{"x-rules": []string{"dive," + each}}
+		}
 	case sliceNode:
 		return schema{"type": "array", "items": s.node(n.elem, parent, each, false)}
 	case arrayNode:
 		return schema{"type": "array", "items": s.node(n.elem, parent, each, false), "minItems": n.typ.Len(), "maxItems": n.typ.Len()}
 	case mapNode:
-		return schema{"type": "object", "additionalProperties": s.node(n.elem, parent, each, false)}
+		m := schema{"type": "object", "additionalProperties": s.node(n.elem, parent, each, false)}
+		if keys := keyRules(tag); keys != "" {
+			m["propertyNames"] = s.node(&node{kind: stringNode, typ: n.typ.Key()}, parent, keys, false)
+		}
+		return m
 	case structNode:
 		return s.refer(n)
 	}
@@ -154,7 +233,8 @@ func (s *schemer) refer(n *node) schema {
 	if n.typ.Name() == "" {
 		return s.object(n) // without a name it can't be inside itself
 	}
-	ref, ok := s.names[n.object]
+	id := named{n.object, s.bare}
+	ref, ok := s.names[id]
 	if !ok {
 		base := unsafeInName.ReplaceAllString(n.typ.Name(), "_")
 		name := base
@@ -162,7 +242,7 @@ func (s *schemer) refer(n *node) schema {
 			name = base + "_" + strconv.Itoa(i)
 		}
 		ref = "#/$defs/" + name
-		s.names[n.object], s.defs[name] = ref, schema{} // taken
+		s.names[id], s.defs[name] = ref, schema{} // taken
 		s.defs[name] = s.object(n)
 	}
 	return schema{"$ref": ref}
@@ -173,7 +253,11 @@ var unsafeInName = regexp.MustCompile(`[^A-Za-z0-9_.-]+`)
 func (s *schemer) object(n *node) schema {
 	properties := schema{}
 	for _, f := range n.object.fields {
-		p := s.node(f.node, f.parent, f.rules, f.quoted)
+		rules := f.rules
+		if s.bare {
+			rules = ""
+		}
+		p := s.node(f.node, f.parent, rules, f.quoted)
 		if f.preset != nil {
 			v := reflect.New(f.preset.typ()).Elem()
 			f.preset.set(v)
@@ -196,7 +280,7 @@ func (s *schemer) object(n *node) schema {
 
 // required returns the members whose absence breaks a rule.
 func (s *schemer) required(n *node) (names []string) {
-	if !isStruct(n.typ) {
+	if !isStruct(n.typ) || s.bare {
 		return nil
 	}
 	v := reflect.New(n.typ)
@@ -254,7 +338,7 @@ func (m schema) rule(n *node, rule string) bool {
 // size adds a rule about how long or how many.
 func (m schema) size(of, name, param string) bool {
 	n, err := strconv.Atoi(param)
-	if err != nil {
+	if err != nil || n < 0 || n == 0 && name == "lt" {
 		return false
 	}
 	switch name {

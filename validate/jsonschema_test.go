@@ -3,6 +3,7 @@ package validate_test
 import (
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -81,4 +82,41 @@ func ExampleSchema() {
 	fmt.Println(string(schema))
 	// Output:
 	// {"$schema":"https://json-schema.org/draft/2020-12/schema","additionalProperties":false,"properties":{"name":{"maxLength":80,"minLength":1,"type":"string"},"price":{"exclusiveMinimum":0,"type":"number"}},"required":["name","price"],"type":"object"}
+}
+
+// What a schema has no words for stands beside it, and never makes it another's.
+func TestSchemaXRules(t *testing.T) {
+	type odd struct {
+		Short string          `json:"short" validate:"max=-1"`
+		Long  []int           `json:"long" validate:"min=-1"`
+		None  string          `json:"none" validate:"lt=0"`
+		Bytes []byte          `json:"bytes" validate:"dive,max=9"`
+		Raw   json.RawMessage `json:"raw" validate:"dive,max=9"`
+		Any   *any            `json:"any" validate:"required"`
+		Gone  *string         `json:"gone" validate:"isdefault"`
+	}
+	raw, err := validate.Schema[odd]()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var s struct {
+		Properties map[string]json.RawMessage `json:"properties"`
+	}
+	if err := json.Unmarshal(raw, &s); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{
+		"short": `{"type":"string","x-rules":["max=-1"]}`,
+		"long":  `{"items":{"type":"integer","format":"int64"},"type":"array","x-rules":["min=-1"]}`,
+		"none":  `{"type":"string","x-rules":["lt=0"]}`,
+		"bytes": `{"contentEncoding":"base64","type":"string","x-rules":["dive,max=9"]}`,
+		"raw":   `{"x-rules":["dive,max=9"]}`,
+		"any":   `{"x-rules":["required"]}`,
+		"gone":  `{"anyOf":[{"type":"null"},{"type":"string","x-rules":["isdefault"]}]}`,
+	} {
+		var got, w any
+		if json.Unmarshal(s.Properties[name], &got) != nil || json.Unmarshal([]byte(want), &w) != nil || !reflect.DeepEqual(got, w) {
+			t.Errorf("%s: got %s, want %s", name, s.Properties[name], want)
+		}
+	}
 }

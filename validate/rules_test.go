@@ -721,7 +721,7 @@ func TestASVS_2_1_1_RulesAreListed(t *testing.T) {
 		"body /items/* object ",
 		"body /items/*/sku string required,alphanum",
 		"body /items/*/count integer gte=1",
-		"body /attrs object ",
+		"body /attrs object keys,alpha,endkeys",
 		"body /attrs/* array max=2",
 		"body /attrs/*/* integer gt=0",
 		"body /tree object ",

@@ -189,7 +189,8 @@ type Config struct {
 	// validations, aliases, and struct-level rules that compare fields. Rules
 	// must be safe for concurrent use and must not keep what they are given. New can't see
 	// into them: that a list of structs whose only rules are registered here needs "dive",
-	// and which fields an alias names, is yours to know.
+	// that a struct embedded by a pointer is not checked where the pointer is nil, and which
+	// fields an alias names, is yours to know.
 	Setup func(*validator.Validate) error
 	// Translator says in other languages what a rule wants. Nil: in English. The module
 	// validate/translations has those of go-playground/validator.

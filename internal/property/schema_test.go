@@ -62,11 +62,36 @@ type schemaNeedy struct {
 	Times []int `json:"times" validate:"omitempty,min=1,dive,oneof=1 2"`
 }
 
+type schemaZero struct {
+	Nil    string            `json:"nil" validate:"omitnil,max=2"`
+	NilP   *int              `json:"nilp" validate:"omitnil,min=2"`
+	Zero   int8              `json:"zero" validate:"omitzero,min=2"`
+	ZeroP  *string           `json:"zerop" validate:"omitzero,min=2"`
+	ZeroL  []string          `json:"zerol" validate:"omitzero,min=2"`
+	ZeroM  map[string]int    `json:"zerom" validate:"omitzero,min=1,dive,keys,max=1,endkeys,max=3"`
+	Keys   map[string]string `json:"keys" validate:"dive,keys,min=2,contains=a,endkeys,max=1"`
+	List   *[]int            `json:"list" validate:"dive,max=1"`
+	Inner  schemaStrict      `json:"inner" validate:"omitempty"`
+	Only   schemaStrict      `json:"only" validate:"structonly"`
+	OnlyP  *schemaStrict     `json:"onlyp" validate:"required,structonly"`
+	Only2  []schemaStrict    `json:"only2" validate:"structonly"`
+	Off    schemaStrict      `json:"off" validate:"-"`
+	Strict schemaStrict      `json:"strict"`
+}
+
+type schemaStrict struct {
+	N string `json:"n" validate:"required,max=1"`
+	D int    `json:"d" default:"1"`
+	P *bool  `json:"p"`
+	L []int  `json:"l" validate:"max=1"`
+}
+
 // A body is accepted by the schema of a type exactly if a validator of the type accepts it.
 func TestSchemaEqualsValidator(t *testing.T) {
 	t.Run("item", func(t *testing.T) { schemaEquals[schemaItem](t) })
 	t.Run("inner", func(t *testing.T) { schemaEquals[schemaInner](t) })
 	t.Run("needy", func(t *testing.T) { schemaEquals[schemaNeedy](t) })
+	t.Run("zero", func(t *testing.T) { schemaEquals[schemaZero](t) })
 	t.Run("list", func(t *testing.T) { schemaEquals[[]schemaInner](t) })
 }
 
@@ -147,6 +172,9 @@ func (d *drawer) document(t *rapid.T, s map[string]any, at string, depth int) an
 		i := rapid.IntRange(0, len(ways)-1).Draw(t, "way")
 		return d.document(t, ways[i].(map[string]any), at+"/anyOf/"+strconv.Itoa(i), depth)
 	}
+	if value, ok := s["const"]; ok {
+		return value
+	}
 	switch s["type"] {
 	case "object":
 		return d.object(t, s, at, depth)
@@ -157,10 +185,11 @@ func (d *drawer) document(t *rapid.T, s map[string]any, at string, depth int) an
 			n = 3
 		}
 		for range n {
-			if depth > 3 {
+			items, ok := s["items"].(map[string]any)
+			if depth > 3 || !ok {
 				break
 			}
-			list = append(list, d.document(t, s["items"].(map[string]any), at+"/items", depth+1))
+			list = append(list, d.document(t, items, at+"/items", depth+1))
 		}
 		return list
 	case "string":
@@ -191,7 +220,7 @@ func (d *drawer) object(t *rapid.T, s map[string]any, at string, depth int) any 
 	}
 	if each, ok := s["additionalProperties"].(map[string]any); ok {
 		for range rapid.IntRange(0, 2).Draw(t, "size") {
-			o[rapid.SampledFrom([]string{"a", "b"}).Draw(t, "key")] = d.document(t, each, at+"/additionalProperties", depth+1)
+			o[rapid.SampledFrom([]string{"a", "b", "ab", "ba"}).Draw(t, "key")] = d.document(t, each, at+"/additionalProperties", depth+1)
 		}
 	} else if rapid.IntRange(0, 60).Draw(t, "unknown") == 60 {
 		o["unknown"] = 1
