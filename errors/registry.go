@@ -57,8 +57,8 @@ type documents struct {
 // base that is none, a type without a Code, Title or Status, or two with one Code.
 func NewRegistry(base string, types ...ProblemType) (*Registry, error) {
 	u, err := url.Parse(base)
-	if err != nil || !u.IsAbs() || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || !strings.HasSuffix(u.Path, "/") {
-		return nil, fmt.Errorf("httperr: NewRegistry: the base %q is not an absolute URI that ends with a slash", base)
+	if err != nil || !u.IsAbs() || u.Host == "" || u.User != nil || strings.Trim(base, uriCharacters) != "" || strings.ContainsAny(base, "?#") || !strings.HasSuffix(base, "/") {
+		return nil, fmt.Errorf("httperr: NewRegistry: the base %q is not an absolute URI without user, query and fragment that ends with a slash", base)
 	}
 	r := &Registry{base: base, types: slices.Clone(types), pages: make(map[string]documents)}
 	slices.SortFunc(r.types, func(a, b ProblemType) int { return cmp.Compare(a.Code, b.Code) })
@@ -84,6 +84,9 @@ func NewRegistry(base string, types ...ProblemType) (*Registry, error) {
 	}
 	return r, nil
 }
+
+// uriCharacters are those of RFC 3986, section 2.
+const uriCharacters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~:/?#[]@!$&'()*+,;=%"
 
 func isSlug(s string) bool {
 	for i := range len(s) {

@@ -206,13 +206,20 @@ func drop(h http.Header) {
 			continue
 		}
 		// A handler may have set "ETag" past Header.Set, just as it is spelled.
-		switch http.CanonicalHeaderKey(name) {
+		canonical := http.CanonicalHeaderKey(name)
+		if strings.HasPrefix(canonical, "X-Accel-") || strings.HasSuffix(canonical, "Cdn-Cache-Control") {
+			delete(h, name)
+			continue
+		}
+		switch canonical {
 		case "Content-Length", "Content-Type", "Content-Encoding", "Content-Language", "Content-Location",
 			"Content-Range", "Content-Disposition", "Content-Digest", "Content-Md5", "Repr-Digest", "Digest",
 			"Transfer-Encoding", "Trailer", "X-Content-Type-Options",
 			"Etag", "Last-Modified", "Accept-Ranges",
-			"Cache-Control", "Cdn-Cache-Control", "Surrogate-Control", "Expires", "Age", "Pragma",
-			"Set-Cookie", "Location", "Refresh":
+			"Cache-Control", "Surrogate-Control", "Edge-Control", "X-Litespeed-Cache-Control", "Expires", "Age", "Pragma",
+			"Set-Cookie", "Location", "Refresh",
+			// Servers in front would send a file in place of the problem.
+			"X-Sendfile", "X-Sendfile-Temporary", "X-Lighttpd-Send-File", "X-Litespeed-Location", "X-Reproxy-Url":
 			delete(h, name)
 		}
 	}

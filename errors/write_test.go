@@ -402,6 +402,12 @@ func TestTheFieldsOfAFailedHandler(t *testing.T) {
 		{"for caches", http.Header{
 			"Cache-Control": {"public, max-age=600"}, "Cdn-Cache-Control": {"max-age=600"}, "Surrogate-Control": {"max-age=600"},
 			"Expires": {"Thu, 01 Jan 2099 00:00:00 GMT"}, "Age": {"1"}, "Pragma": {"x"},
+			"Cloudflare-Cdn-Cache-Control": {"max-age=600"}, "vercel-cdn-cache-control": {"max-age=600"}, "Edge-Control": {"max-age=600"},
+			"X-Accel-Expires": {"600"}, "X-Litespeed-Cache-Control": {"public"},
+		}, nil},
+		{"for servers in front", http.Header{
+			"X-Accel-Redirect": {"/protected/f"}, "x-accel-redirect": {"/protected/f"}, "X-Accel-Buffering": {"no"}, "X-Sendfile": {"/f"},
+			"X-SENDFILE": {"/f"}, "X-Sendfile-Temporary": {"/f"}, "X-Lighttpd-Send-File": {"/f"}, "X-LiteSpeed-Location": {"/f"}, "X-Reproxy-Url": {"http://10.0.0.1/f"},
 		}, nil},
 		{"that set cookies or lead elsewhere", http.Header{"Set-Cookie": {"a=b", "c=d"}, "Location": {"/"}, "Refresh": {"0; url=/"}}, nil},
 		{"spelled past Header.Set", http.Header{"ETag": {"a"}, "set-cookie": {"a=b"}, "CONTENT-LENGTH": {"9"}, "content-type": {"text/html"}, "cache-control": {"public"}}, nil},
