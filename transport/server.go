@@ -63,7 +63,9 @@ type ServerConfig struct {
 	ReadTimeout time.Duration
 	// WriteTimeout is how long a response may take from the end of the request's
 	// header section. The default is 60 s. A handler that streams extends it with
-	// http.ResponseController.SetWriteDeadline.
+	// http.ResponseController.SetWriteDeadline. Where that has lifted it, a client over TLS must
+	// still take something each 30 s, or each WriteTimeout if that is less; a handler that waits
+	// for longer pauses over HTTP/1.1 sets a deadline that is far away.
 	WriteTimeout time.Duration
 	// IdleTimeout is how long a connection stays open between requests. The default
 	// is 120 s.
@@ -269,7 +271,7 @@ func (c *ServerConfig) redirectServer(certs *certificates) (*http.Server, error)
 	}
 	h := RedirectHTTPS(c.RedirectHost)
 	if certs.acme != nil {
-		h = certs.acme.HTTPHandler(h)
+		h = challenges(certs.acme, h)
 	}
 	recorder := c.Audit
 	if recorder == nil && c.Logger != nil {

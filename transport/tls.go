@@ -15,9 +15,13 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode"
 
 	"golang.org/x/crypto/acme"
 	"golang.org/x/crypto/acme/autocert"
+
+	httperr "github.com/sallyport/sallyport/errors"
+	"github.com/sallyport/sallyport/internal/grammar"
 )
 
 // Autocert gets and renews certificates from an ACME authority (RFC 8555), Let's
@@ -138,6 +142,42 @@ func baseTLS() *tls.Config {
 }
 
 // manager checks a and returns its manager.
+const challengePath = "/.well-known/acme-challenge/"
+
+// challenges returns a handler that answers the http-01 challenges of m (RFC 8555, section
+// 8.3), and leaves everything else to next. What m says of its errors stays inside.
+func challenges(m *autocert.Manager, next http.Handler) http.Handler {
+	h := m.HTTPHandler(nil)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		token, ok := strings.CutPrefix(r.URL.Path, challengePath)
+		if !ok || r.Method != http.MethodGet || leaked(r.Header, nil) != "" || token == "" || len(token) > 128 || strings.ContainsFunc(token, func(c rune) bool {
+			return c > unicode.MaxASCII || !grammar.IsAlphanumeric(byte(c)) && c != '-' && c != '_'
+		}) {
+			next.ServeHTTP(w, r)
+			return
+		}
+		held := &challengeAnswer{header: http.Header{}, status: http.StatusOK}
+		h.ServeHTTP(held, r)
+		if held.status != http.StatusOK {
+			httperr.Write(w, r, httperr.New(http.StatusNotFound, "not_found", "There is no such challenge.").WithCause(errors.New(held.body.String())))
+			return
+		}
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		_, _ = w.Write(held.body.Bytes())
+	})
+}
+
+// A challengeAnswer holds what a Manager answers.
+type challengeAnswer struct {
+	header http.Header
+	status int
+	body   bytes.Buffer
+}
+
+func (a *challengeAnswer) Header() http.Header         { return a.header }
+func (a *challengeAnswer) WriteHeader(status int)      { a.status = status }
+func (a *challengeAnswer) Write(b []byte) (int, error) { return a.body.Write(b) }
+
 func (a *Autocert) manager() (*autocert.Manager, error) {
 	if len(a.Hosts) == 0 {
 		return nil, errors.New("transport: Autocert.Hosts: empty")

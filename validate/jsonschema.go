@@ -22,8 +22,8 @@ import (
 // What the schema accepts is what a [Validator] accepts, but for what a schema can't say:
 // duplicate names, limits, that 1.0 is no integer here, who may send what (scope tags), and
 // the rules that stand under "x-rules", as [Rule] has them; among them are all that compare
-// fields. Formats ("email", "date-time") and base64 are annotations. A member is required where its rules
-// refuse it if it is left out.
+// fields. Formats ("email", "date-time") and base64 are annotations. A member is required
+// where its rules refuse it if it is left out.
 func Schema[T any](cfg ...Config) (json.RawMessage, error) {
 	c, err := only(cfg)
 	if err != nil {

@@ -421,12 +421,12 @@ func safeName(s string) string {
 		return '_'
 	}, s)
 	s = strings.Trim(s, ". ")
-	if len(s) > maxName {
+	if len(s) >= maxName { // there may be one more, below
 		extension := ""
 		if dot := strings.LastIndexByte(s, '.'); dot > 0 && len(s)-dot <= maxExtension {
 			extension = s[dot:]
 		}
-		cut := maxName - len(extension)
+		cut := maxName - 1 - len(extension)
 		for !utf8.RuneStart(s[cut]) {
 			cut--
 		}

@@ -234,9 +234,11 @@ func TestFileNames(t *testing.T) {
 		"CON" + strings.Repeat(" ", 110) + "x.txt": "_CON.txt",
 		"NUL" + strings.Repeat(" ", 110) + "x":     "_NUL",
 		"lpt¹.doc":                                 "_lpt_.doc",
-		strings.Repeat("a", 200) + ".png":          strings.Repeat("a", 96) + ".png",
-		strings.Repeat("é", 200):                   strings.Repeat("é", 50),
-		"a." + strings.Repeat("b", 200):            "a." + strings.Repeat("b", 98),
+		strings.Repeat("a", 200) + ".png":          strings.Repeat("a", 95) + ".png",
+		"CON." + strings.Repeat("a", 96):           "_CON." + strings.Repeat("a", 95),
+		strings.Repeat("é", 200):                   strings.Repeat("é", 49),
+		"a." + strings.Repeat("b", 200):            "a." + strings.Repeat("b", 97),
+		"aux." + strings.Repeat("b", 95):           "_aux." + strings.Repeat("b", 95),
 		"a/":                                       "file",
 	} {
 		h := textproto.MIMEHeader{"Content-Disposition": {`form-data; name="photo"; filename="` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(name) + `"`}}
