@@ -4,6 +4,7 @@ import (
 	"context"
 	stderrors "errors"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
@@ -19,8 +20,10 @@ const statusClientClosed = 499
 func ofContext(r *http.Request, err error) *Problem {
 	ended := r.Context().Err()
 	switch {
-	case stderrors.Is(err, context.Canceled) && stderrors.Is(ended, context.Canceled):
+	case stderrors.Is(err, context.Canceled) && gone(r):
 		return New(statusClientClosed, "client_closed_request", "").WithCause(err)
+	case stderrors.Is(err, context.Canceled) && stderrors.Is(ended, context.Canceled):
+		return New(http.StatusServiceUnavailable, "timeout", "The request was given up.").WithCause(err)
 	case !stderrors.Is(err, context.DeadlineExceeded):
 		return nil
 	case stderrors.Is(ended, context.DeadlineExceeded):
@@ -30,17 +33,24 @@ func ofContext(r *http.Request, err error) *Problem {
 	}
 }
 
+// gone reports whether the client has left. A door that gives a request up for a reason of its
+// own says so in the context's cause, where net/http has none.
+func gone(r *http.Request) bool {
+	return stderrors.Is(r.Context().Err(), context.Canceled) && context.Cause(r.Context()) == context.Canceled
+}
+
 // ofClient returns the Problem of an error that comes of reading from the client, or nil. Who
 // sends slowly, or leaves, is no fault of the service, and must not fill its log.
 func ofClient(r *http.Request, err error) *Problem {
 	late := stderrors.Is(err, os.ErrDeadlineExceeded)
-	left := stderrors.Is(err, io.ErrUnexpectedEOF) && stderrors.Is(r.Context().Err(), context.Canceled)
+	left := stderrors.Is(err, io.ErrUnexpectedEOF) && gone(r)
 	var op *net.OpError
+	var file *fs.PathError
 	switch {
 	case stderrors.As(err, &op):
-		ours := op.Op == "read" && op.Addr != nil && op.Addr.String() == r.RemoteAddr
+		ours := op.Op == "read" && isClient(r, op)
 		late, left = late && ours, !late && ours
-	case r.ProtoMajor != 2: // net/http's HTTP/2 has no OpError
+	case r.ProtoMajor != 2 || r.ContentLength == 0 || stderrors.As(err, &file): // net/http's HTTP/2 has no OpError
 		late = false
 	}
 	switch {
@@ -50,6 +60,15 @@ func ofClient(r *http.Request, err error) *Problem {
 		return New(statusClientClosed, "client_closed_request", "").WithCause(err)
 	}
 	return nil
+}
+
+// isClient reports whether an error is of the connection that r came by. That is known by this
+// server's end of it: doors may have changed what r says of the client's.
+func isClient(r *http.Request, op *net.OpError) bool {
+	if local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok && op.Source != nil {
+		return op.Source.String() == local.String()
+	}
+	return op.Addr != nil && op.Addr.String() == r.RemoteAddr
 }
 
 // MapNotFound returns a Config.Map that answers errors which wrap one of the causes with

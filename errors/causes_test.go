@@ -30,6 +30,11 @@ func TestCausesOfContexts(t *testing.T) {
 	late := func() (context.Context, context.CancelFunc) {
 		return context.WithDeadline(context.Background(), time.Now().Add(-time.Second))
 	}
+	shed := func() (context.Context, context.CancelFunc) {
+		ctx, cancel := context.WithCancelCause(context.Background())
+		cancel(errors.New("too much to do"))
+		return ctx, func() { cancel(nil) }
+	}
 	wrapped := func(err error) error { return fmt.Errorf("query of secret-dsn: %w", err) }
 	for _, tt := range []struct {
 		name   string
@@ -39,6 +44,8 @@ func TestCausesOfContexts(t *testing.T) {
 		code   string
 	}{
 		{"the client has gone", gone, wrapped(context.Canceled), 499, "client_closed_request"},
+		{"a door has given it up", shed, wrapped(context.Canceled), 503, "timeout"},
+		{"a door has given it up, and something else failed", shed, errors.New("secret-dsn"), 500, "internal_error"},
 		{"the request's own deadline", late, wrapped(context.DeadlineExceeded), 503, "timeout"},
 		{"the deadline of a dependency", live, wrapped(context.DeadlineExceeded), 504, "dependency_timeout"},
 		{"the deadline of a dependency, and the client has gone", gone, wrapped(context.DeadlineExceeded), 504, "dependency_timeout"},
@@ -166,15 +173,44 @@ func TestDeadlinesOfOtherConnections(t *testing.T) {
 		"of a file":                    {os.ErrDeadlineExceeded, "192.0.2.1:1234", 1, 500},
 		"half of something else":       {io.ErrUnexpectedEOF, "192.0.2.1:1234", 1, 500},
 		"a write":                      {&net.OpError{Op: "write", Addr: ln.Addr(), Err: os.ErrDeadlineExceeded}, ln.Addr().String(), 1, 500},
+		"of a file over HTTP/2":        {&fs.PathError{Op: "read", Path: "|0", Err: os.ErrDeadlineExceeded}, "192.0.2.1:1234", 2, 500},
+		"of a body over HTTP/2":        {os.ErrDeadlineExceeded, "192.0.2.1:1234", 2, 408},
 		"without an address":           {&net.OpError{Op: "read", Err: os.ErrDeadlineExceeded}, "", 1, 500},
 		"a problem of its own":         {httperr.New(409, "conflict", "").WithCause(late), ln.Addr().String(), 1, 409},
 	} {
-		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader("a"))
 		r.RemoteAddr, r.ProtoMajor = tt.remote, tt.major
 		w := httptest.NewRecorder()
 		new(witness).recover(fail(tt.err)).ServeHTTP(w, r)
 		if w.Code != tt.status {
 			t.Errorf("%s: got %d, want %d", name, w.Code, tt.status)
+		}
+	}
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	r.ProtoMajor = 2
+	w := httptest.NewRecorder()
+	if new(witness).recover(fail(os.ErrDeadlineExceeded)).ServeHTTP(w, r); w.Code != 500 {
+		t.Errorf("over HTTP/2 without a body: got %d", w.Code)
+	}
+
+	// A door may have taken the client's address from a field, and a client may have sent that
+	// of a dependency.
+	local := context.WithValue(t.Context(), http.LocalAddrContextKey, conn.LocalAddr())
+	for name, tt := range map[string]struct {
+		err    error
+		status int
+	}{
+		"of the client":   {late, 408},
+		"of a dependency": {&net.OpError{Op: "read", Source: ln.Addr(), Addr: ln.Addr(), Err: os.ErrDeadlineExceeded}, 500},
+	} {
+		for _, remote := range []string{"203.0.113.7", ln.Addr().String()} {
+			r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader("a")).WithContext(local)
+			r.RemoteAddr = remote
+			w := httptest.NewRecorder()
+			new(witness).recover(fail(tt.err)).ServeHTTP(w, r)
+			if w.Code != tt.status {
+				t.Errorf("%s, as if from %s: got %d, want %d", name, remote, w.Code, tt.status)
+			}
 		}
 	}
 }

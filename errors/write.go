@@ -23,7 +23,8 @@ import (
 // *http.MaxBytesError is a 413, and Config.Map may know others. Of what Map does not know, an
 // error of reading from the client is a 408 if it was too slow; and what comes of a context
 // that is done is a 503 if the request's own deadline has passed, and a 504 if another one
-// has. If the client has gone it is a 499, which nobody sees. Anything else, a
+// has. If the client has gone it is a 499, which nobody sees; a door that cancels a request's
+// context for another reason says so by a cause, and it is a 503. Anything else, a
 // nil error and a nil *Problem among them, is a bare 500 with an error id, and
 // is logged with its cause and stack under the same id. So are the problems with
 // a status of 500; those above it are logged without a stack.
@@ -118,7 +119,7 @@ func (c *compiled) log(r *http.Request, a *answer, err error, started bool) {
 	level, message := slog.LevelInfo, "httperr: a request was refused"
 	failed := a.status == http.StatusInternalServerError || started
 	switch _, bare := err.(*Problem); {
-	case a.status == statusClientClosed || failed && r.Context().Err() != nil && stderrors.Is(err, context.Canceled):
+	case a.status == statusClientClosed || failed && gone(r) && stderrors.Is(err, context.Canceled):
 		failed, message = false, "httperr: a request ended before its answer" // the client left: no fault of ours
 	case failed:
 		level, message = slog.LevelError, "httperr: a request failed"

@@ -111,21 +111,19 @@ func parseReports(media string, body []byte) (reports []report, err error) {
 		if len(reports) == maxReportsABody {
 			break
 		}
-		var rep report
-		kind := ""
-		err := strictjson.Object(v.Raw, lim, func(name string, v strictjson.Value) (err error) {
+		kind, inside := "", strictjson.Value{}
+		_ = strictjson.Object(v.Raw, lim, func(name string, v strictjson.Value) (err error) {
 			switch name {
 			case "type":
 				kind, err = v.Text()
 			case "body":
-				err = rep.read(v.Raw, "effectiveDirective", "blockedURL", "documentURL")
+				inside = v
 			}
 			return err
 		})
-		if err != nil {
-			return nil, err
-		}
-		if kind == "csp-violation" { // others may come to the same place
+		var rep report
+		// Others may come to the same place, in forms of their own.
+		if kind == "csp-violation" && rep.read(inside.Raw, "effectiveDirective", "blockedURL", "documentURL") == nil {
 			reports = append(reports, rep)
 		}
 	}

@@ -72,7 +72,8 @@ type ServerConfig struct {
 	IdleTimeout time.Duration
 	// ShutdownTimeout is how long [Run] waits for requests in flight once it is told
 	// to stop. The default is 20 s, to be done before the 30 s after which
-	// Kubernetes kills.
+	// Kubernetes kills. A connection on which nothing has come yet is waited for too, for 5 s at
+	// most.
 	ShutdownTimeout time.Duration
 	// MaxHeaderBytes bounds a request's header section, in bytes. The default is
 	// 32 KiB. net/http adds 4,096 of its own. More is answered with 431.

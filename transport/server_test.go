@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"math/big"
@@ -543,6 +544,10 @@ func TestCertFileThatIsWorse(t *testing.T) {
 		want("half a chain", good, 1, "the chain is cut off")
 		write(leaf, other)
 		want("all of it", good, 2, "")
+		for _, n := range []int{1, 9, 15, len("-----BEGIN CERTIFICATE-----")} {
+			write(leaf, other[:n])
+			want(fmt.Sprintf("no more than %d bytes of the next", n), good, 2, "")
+		}
 		write([]byte("a comment\n"), leaf, []byte("\nanother\n"))
 		want("with comments", good, 1, "")
 

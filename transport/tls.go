@@ -289,8 +289,10 @@ func (f *certFile) load() error {
 	for block := new(pem.Block); block != nil; {
 		block, rest = pem.Decode(rest)
 	}
-	if bytes.Contains(rest, []byte("-----BEGIN")) {
-		return errors.New("the chain is cut off")
+	for line := range bytes.Lines(rest) {
+		if line[0] == '-' { // of another block
+			return errors.New("the chain is cut off")
+		}
 	}
 	if err := complete(&pair); err != nil {
 		return err
