@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strings"
 )
 
 // statusClientClosed is what several servers log for a request whose client has gone. No
@@ -39,17 +40,28 @@ func gone(r *http.Request) bool {
 	return stderrors.Is(r.Context().Err(), context.Canceled) && context.Cause(r.Context()) == context.Canceled
 }
 
-// ofClient returns the Problem of an error that comes of reading from the client, or nil. Who
-// sends slowly, or leaves, is no fault of the service, and must not fill its log.
+// A streamError is that of an HTTP/2 stream that was reset: net/http's own turns into any
+// struct that looks like it.
+type streamError struct {
+	StreamID uint32
+	Code     uint32
+	Cause    error
+}
+
+func (streamError) Error() string { return "" }
+
+// ofClient returns the Problem of an error that comes of reading from the client, or of
+// writing to one that has left, or nil. Who sends slowly, or leaves, is no fault of the
+// service, and must not fill its log.
 func ofClient(r *http.Request, err error) *Problem {
 	late := stderrors.Is(err, os.ErrDeadlineExceeded)
-	left := stderrors.Is(err, io.ErrUnexpectedEOF) && gone(r)
+	left := gone(r) && (stderrors.Is(err, io.ErrUnexpectedEOF) || stderrors.As(err, new(streamError)) || closedStream(r, err))
 	var op *net.OpError
 	var file *fs.PathError
 	switch {
 	case stderrors.As(err, &op):
-		ours := op.Op == "read" && isClient(r, op)
-		late, left = late && ours, !late && ours
+		ours := isClient(r, op)
+		late, left = late && ours && op.Op == "read", !late && ours && (op.Op == "read" || op.Op == "write")
 	case r.ProtoMajor != 2 || r.ContentLength == 0 || stderrors.As(err, &file): // net/http's HTTP/2 has no OpError
 		late = false
 	}
@@ -60,6 +72,16 @@ func ofClient(r *http.Request, err error) *Problem {
 		return New(statusClientClosed, "client_closed_request", "").WithCause(err)
 	}
 	return nil
+}
+
+// closedStream reports whether an error is one of net/http for an HTTP/2 stream or connection
+// that has ended, for which it has only words.
+func closedStream(r *http.Request, err error) bool {
+	if r.ProtoMajor != 2 {
+		return false
+	}
+	text := err.Error()
+	return strings.HasSuffix(text, "http2: stream closed") || strings.HasSuffix(text, "client disconnected")
 }
 
 // isClient reports whether an error is of the connection that r came by. That is known by this

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -146,6 +147,74 @@ func TestClientsThatLeaveWithinABody(t *testing.T) {
 	}
 }
 
+// Nor is who leaves a stream of HTTP/2, or the connection, within a body or an answer.
+func TestClientsThatLeaveAStream(t *testing.T) {
+	endless := func(w io.Writer) (err error) {
+		for err == nil {
+			_, err = w.Write(make([]byte, 64<<10))
+		}
+		return err
+	}
+	for _, proto := range protocols {
+		for name, use := range map[string]func(w http.ResponseWriter, r *http.Request) error{
+			"reads":            func(_ http.ResponseWriter, r *http.Request) error { _, err := io.ReadAll(r.Body); return err },
+			"reads a form":     func(_ http.ResponseWriter, r *http.Request) error { return r.ParseForm() },
+			"reads parts":      func(_ http.ResponseWriter, r *http.Request) error { return r.ParseMultipartForm(1 << 10) },
+			"writes":           func(w http.ResponseWriter, _ *http.Request) error { return endless(w) },
+			"writes and wraps": func(w http.ResponseWriter, _ *http.Request) error { return fmt.Errorf("copy: %w", endless(w)) },
+		} {
+			for _, all := range []bool{false, true} {
+				t.Run(fmt.Sprintf("%s %s, all of the connection %t", proto.name, name, all), func(t *testing.T) {
+					var o witness
+					entered, done := make(chan struct{}), make(chan struct{})
+					s := serve(t, o.recover(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+						defer close(done)
+						close(entered)
+						httperr.Write(w, r, use(w, r))
+					})), proto.http2)
+					var conn net.Conn
+					transport := s.Client().Transport.(*http.Transport)
+					transport.DialContext = func(ctx context.Context, network, addr string) (c net.Conn, err error) {
+						conn, err = new(net.Dialer).DialContext(ctx, network, addr)
+						return conn, err
+					}
+					ctx, leave := context.WithCancel(t.Context())
+					defer leave()
+					body, rest := io.Pipe()
+					defer func() { _ = rest.Close() }()
+					r, err := http.NewRequestWithContext(ctx, http.MethodPost, s.URL, body)
+					if err != nil {
+						t.Fatal(err)
+					}
+					r.Header.Set("Content-Type", map[string]string{"reads a form": "application/x-www-form-urlencoded", "reads parts": "multipart/form-data; boundary=b"}[name])
+					sent := make(chan struct{})
+					go func() {
+						defer close(sent)
+						_, _ = io.WriteString(rest, "--b\r\nContent-Disposition: form-data; name=a\r\n\r\nx")
+					}()
+					go func() {
+						if resp, err := transport.RoundTrip(r); err == nil {
+							<-ctx.Done()
+							_ = resp.Body.Close()
+						}
+					}()
+					<-entered
+					<-sent
+					if all {
+						_ = conn.Close()
+					} else {
+						leave()
+					}
+					<-done
+					if log := o.log.String(); strings.Contains(log, "stack") || strings.Contains(log, "ERROR") || !strings.Contains(log, "client_closed_request") {
+						t.Errorf("logged %s", log)
+					}
+				})
+			}
+		}
+	}
+}
+
 // Deadlines of other connections are the service's own.
 func TestDeadlinesOfOtherConnections(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -172,6 +241,7 @@ func TestDeadlinesOfOtherConnections(t *testing.T) {
 		"of the client, wrapped":       {fmt.Errorf("read: %w", late), ln.Addr().String(), 1, 408},
 		"of a file":                    {os.ErrDeadlineExceeded, "192.0.2.1:1234", 1, 500},
 		"half of something else":       {io.ErrUnexpectedEOF, "192.0.2.1:1234", 1, 500},
+		"a stream of another's":        {fmt.Errorf("dependency: %w", &streamReset{StreamID: 1, Code: 8}), "192.0.2.1:1234", 2, 500},
 		"a write":                      {&net.OpError{Op: "write", Addr: ln.Addr(), Err: os.ErrDeadlineExceeded}, ln.Addr().String(), 1, 500},
 		"of a file over HTTP/2":        {&fs.PathError{Op: "read", Path: "|0", Err: os.ErrDeadlineExceeded}, "192.0.2.1:1234", 2, 500},
 		"of a body over HTTP/2":        {os.ErrDeadlineExceeded, "192.0.2.1:1234", 2, 408},
@@ -259,4 +329,15 @@ func TestMaps(t *testing.T) {
 			f()
 		}()
 	}
+}
+
+// A streamReset looks like net/http's own, as that of another library may.
+type streamReset struct {
+	StreamID, Code uint32
+}
+
+func (*streamReset) Error() string { return "stream error" }
+
+func (e *streamReset) As(target any) bool {
+	return reflect.TypeOf(target).Elem().Kind() == reflect.Struct
 }
