@@ -58,6 +58,12 @@ func AllowedHosts(hosts ...string) func(http.Handler) http.Handler {
 				ports, ok = allowed[host]
 				ok = ok && (len(ports) == 0 || slices.Contains(ports, portOr(port, r)))
 			}
+			// net/http leaves a Host field there beside the :authority of HTTP/2, which would be
+			// another one to who reads it (RFC 9113, section 8.3.1).
+			for _, field := range r.Header["Host"] {
+				h, p, valid := splitHost(field)
+				ok = ok && valid && h == host && p == port
+			}
 			if !ok {
 				httperr.Write(w, r, refused)
 				return

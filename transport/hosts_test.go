@@ -131,6 +131,34 @@ func TestAllowedHostsOverTheWire(t *testing.T) {
 	}
 }
 
+// Beside the :authority of HTTP/2 there may be a Host, which net/http leaves in the header.
+func TestRFC9113_8_3_1_HostBesideAuthority(t *testing.T) {
+	h := transport.AllowedHosts("api.example.com")(ok)
+	for _, tt := range []struct {
+		name  string
+		hosts []string
+		want  int
+	}{
+		{"none", nil, 200},
+		{"the same", []string{"api.example.com"}, 200},
+		{"the same in another form", []string{"API.example.com."}, 200},
+		{"another", []string{"evil.example"}, 421},
+		{"the same with a port", []string{"api.example.com:8443"}, 421},
+		{"nothing", []string{""}, 421},
+		{"two", []string{"api.example.com", "evil.example"}, 421},
+	} {
+		r := httptest.NewRequest("GET", "https://api.example.com/", nil)
+		r.ProtoMajor = 2
+		if tt.hosts != nil {
+			r.Header["Host"] = tt.hosts
+		}
+		w := httptest.NewRecorder()
+		if h.ServeHTTP(w, r); w.Code != tt.want {
+			t.Errorf("%s: got %d, want %d", tt.name, w.Code, tt.want)
+		}
+	}
+}
+
 // What passes is one of the configured hosts, whatever is sent.
 func FuzzAllowedHosts(f *testing.F) {
 	for _, s := range []string{"api.example.com", "API.example.com.:8443", "[::1]:443", "[::1", "a@b", "api.example.com:443@evil", "\x00", "192.0.2.1"} {
