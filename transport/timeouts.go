@@ -2,6 +2,7 @@ package transport
 
 import (
 	"context"
+	"io"
 	"net/http"
 	"time"
 
@@ -44,10 +45,9 @@ func Timeout(t Timeouts) func(http.Handler) http.Handler {
 		mustHandler("Timeout", next)
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			now, c := time.Now(), http.NewResponseController(w)
-			// Where all has been read, net/http looks whether the client leaves, and would take a
-			// deadline that passes for that.
 			if t.Read > 0 && r.Body != nil && r.Body != http.NoBody {
-				_ = c.SetReadDeadline(now.Add(t.Read)) // not supported: said above
+				_, r = scope.For(r) // the caller's request keeps its own body
+				r.Body = &timedBody{ReadCloser: r.Body, conn: c, deadline: now.Add(t.Read)}
 			}
 			if t.Write > 0 {
 				_ = c.SetWriteDeadline(now.Add(t.Write))
@@ -62,4 +62,34 @@ func Timeout(t Timeouts) func(http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 		})
 	}
+}
+
+// A timedBody sets a deadline once it is read. Where a door above has read all of it, net/http
+// looks whether the client leaves, and would take a deadline that passes for that.
+type timedBody struct {
+	io.ReadCloser
+	conn     *http.ResponseController
+	deadline time.Time
+	begun    bool
+}
+
+// leastRead is how long a body that is read after its time may still take: it may have been
+// read already.
+const leastRead = 100 * time.Millisecond
+
+func (b *timedBody) Read(p []byte) (int, error) {
+	if b.begun {
+		return b.ReadCloser.Read(p)
+	}
+	b.begun = true
+	at := b.deadline
+	if least := time.Now().Add(leastRead); at.Before(least) {
+		at = least
+	}
+	_ = b.conn.SetReadDeadline(at) // not supported: said at Timeout
+	n, err := b.ReadCloser.Read(p)
+	if err == io.EOF { // else net/http takes the deadline away when it comes to the end
+		_ = b.conn.SetReadDeadline(time.Time{})
+	}
+	return n, err
 }

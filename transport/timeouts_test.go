@@ -58,6 +58,23 @@ func TestTimeoutOfTheConnection(t *testing.T) {
 	}
 	mux.Handle("GET /work", transport.Timeout(transport.Timeouts{Read: short})(http.HandlerFunc(work)))
 	mux.Handle("POST /work", transport.Timeout(transport.Timeouts{Read: short})(http.HandlerFunc(work)))
+	// A door above has read the body; the handler looks for it again, at once or late, or not.
+	above := func(next http.HandlerFunc) http.Handler {
+		door := transport.Timeout(transport.Timeouts{Read: short})(next)
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body)
+			door.ServeHTTP(w, r)
+		})
+	}
+	mux.Handle("POST /above", above(work))
+	mux.Handle("POST /above/late", above(func(w http.ResponseWriter, r *http.Request) {
+		time.Sleep(2 * short)
+		work(w, r)
+	}))
+	mux.Handle("POST /above/never", above(func(w http.ResponseWriter, r *http.Request) {
+		r.Body = http.NoBody
+		work(w, r)
+	}))
 	write := func(w http.ResponseWriter, _ *http.Request) {
 		time.Sleep(4 * short)
 		_, _ = io.WriteString(w, "written")
@@ -94,19 +111,34 @@ func TestTimeoutOfTheConnection(t *testing.T) {
 				if got == "read" {
 					t.Errorf("a body that does not end: got %q, %v", got, err)
 				}
+				pr, pw = io.Pipe()
+				go func() { // a byte now and then
+					for range 5 * short / (short / 8) {
+						time.Sleep(short / 8)
+						if _, err := pw.Write([]byte("x")); err != nil {
+							return
+						}
+					}
+					_ = pw.Close()
+				}()
+				if got, err := get("POST", "/quick", pr); got == "read" {
+					t.Errorf("a body that trickles: got %q, %v", got, err)
+				}
+				_ = pr.Close()
 				if got, err := get("POST", "/quick", strings.NewReader("x")); got != "read" || err != nil {
 					t.Errorf("a body that ends: got %q, %v", got, err)
 				}
 			})
 			t.Run("work for longer", func(t *testing.T) {
 				get := ask(t, transport.ServerConfig{ReadTimeout: short})
-				for _, method := range []string{"GET", "POST"} {
+				for _, route := range []string{"GET /work", "POST /work", "POST /above", "POST /above/late", "POST /above/never"} {
 					var body io.Reader
+					method, path, _ := strings.Cut(route, " ")
 					if method == "POST" {
 						body = strings.NewReader("x")
 					}
-					if got, err := get(method, "/work", body); got != "worked" || err != nil {
-						t.Errorf("%s: got %q, %v", method, got, err)
+					if got, err := get(method, path, body); got != "worked" || err != nil {
+						t.Errorf("%s: got %q, %v", route, got, err)
 					}
 				}
 			})
