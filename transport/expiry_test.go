@@ -11,8 +11,6 @@ import (
 	"log/slog"
 	"math/big"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -124,12 +122,8 @@ func TestACertificateThatEndsIsServedOn(t *testing.T) {
 
 // Whoever renews certificates may fail to, and autocert tells nobody.
 func TestACertificateThatEndsOfAutocert(t *testing.T) {
-	certFile, keyFile := writePair(t, issue(t, 364*day, 365*day))
 	dir, out := t.TempDir(), &logs{}
-	kept := append(must(os.ReadFile(keyFile)), must(os.ReadFile(certFile))...)
-	if err := os.WriteFile(filepath.Join(dir, "api.example.com"), kept, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	cacheOfAutocert(t, dir, issue(t, 364*day, 365*day))
 	srv := must(transport.NewServer("", ok, transport.ServerConfig{
 		Autocert: &transport.Autocert{
 			Hosts: []string{"api.example.com"}, CacheDir: dir, AcceptTOS: true,

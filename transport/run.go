@@ -23,7 +23,7 @@ import (
 // TLSConfig has no certificate, and one that allows TLS below 1.2. Run returns an
 // error if it can't listen, or if serving fails.
 //
-// A server runs once. To stop on a signal, give Run the context of
+// A server of NewServer runs once; another Run is an error. To stop on a signal, give Run the context of
 // signal.NotifyContext.
 func Run(ctx context.Context, srv *http.Server) error {
 	s, err := runnable(srv)
@@ -56,6 +56,10 @@ func Serve(ctx context.Context, srv *http.Server, ln net.Listener) error {
 	if err != nil {
 		_ = ln.Close() // the refusal matters more
 		return err
+	}
+	if s.ran.Swap(true) {
+		_ = ln.Close()
+		return errors.New("transport: Serve: the server has run already; make another one with NewServer")
 	}
 	if s.loopback && !onLoopback(ln.Addr()) {
 		_ = ln.Close()

@@ -176,6 +176,15 @@ func TestRunListensOnTheServersAddress(t *testing.T) {
 	if err := transport.Run(t.Context(), second); err == nil || !strings.Contains(err.Error(), addr) {
 		t.Errorf("an address in use: got %v, want an error that names it", err)
 	}
+	again, _ := newServer(t, ok, transport.ServerConfig{})
+	ended, end := context.WithCancel(t.Context())
+	end()
+	if err := transport.Run(ended, again); err != nil {
+		t.Errorf("once: got %v", err)
+	}
+	if err := transport.Run(t.Context(), again); err == nil || !strings.Contains(err.Error(), "has run already") {
+		t.Errorf("twice: got %v", err)
+	}
 	third, _ := newServer(t, ok, transport.ServerConfig{RedirectAddr: addr, RedirectHost: "example.com"})
 	if err := transport.Run(t.Context(), third); err == nil || !strings.Contains(err.Error(), "RedirectAddr") {
 		t.Errorf("a redirect address in use: got %v, want an error that names the field", err)

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/sallyport/sallyport/audit"
@@ -303,6 +304,7 @@ type settings struct {
 	drain       time.Duration
 	redirect    *http.Server
 	logger      func() *slog.Logger
+	ran         atomic.Bool
 }
 
 // A question is a connection that asks a server's ConnContext for its settings.

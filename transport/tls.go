@@ -7,10 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
-	"net/netip"
 	"os"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -19,32 +16,7 @@ import (
 
 	"golang.org/x/crypto/acme"
 	"golang.org/x/crypto/acme/autocert"
-
-	httperr "github.com/sallyport/sallyport/errors"
 )
-
-// Autocert gets and renews certificates from an ACME authority (RFC 8555), Let's
-// Encrypt by default, when a client first asks for a host. The authority checks
-// the hosts by TLS-ALPN-01 on the server's own port, which must be 443 to the
-// outside, and by HTTP-01 if there is a RedirectAddr, which must be 80.
-//
-// For each host a renewal timer runs as long as the process does.
-type Autocert struct {
-	// Hosts are the names to get certificates for, and no others. Required.
-	Hosts []string
-	// CacheDir is the directory that keeps the account key and the certificates with
-	// their private keys. It is made, for its owner only, if it does not exist.
-	// Required: an authority soon refuses a service that asks again at every start.
-	CacheDir string
-	// AcceptTOS says that you accept the authority's terms of service. Required.
-	AcceptTOS bool
-	// Email is where the authority writes to about problems. Optional.
-	Email string
-	// DirectoryURL is the authority's directory. Empty is Let's Encrypt.
-	DirectoryURL string
-	// HTTPClient talks to the authority. Nil is http.DefaultClient.
-	HTTPClient *http.Client
-}
 
 // certificates is where a server has its certificates from.
 type certificates struct {
@@ -88,7 +60,7 @@ func (c *ServerConfig) certificates() (*certificates, error) {
 			return nil, err
 		}
 		certs.acme = m
-		certs.tls.GetCertificate = ends.watch(m.GetCertificate)
+		certs.tls.GetCertificate = ends.watch(newPatience(m, c).GetCertificate)
 		certs.tls.NextProtos = append(certs.tls.NextProtos, acme.ALPNProto)
 	case c.GetCertificate != nil:
 		certs.tls.GetCertificate = ends.watch(c.GetCertificate)
@@ -141,84 +113,6 @@ func baseTLS() *tls.Config {
 }
 
 // manager checks a and returns its manager.
-const challengePath = "/.well-known/acme-challenge/"
-
-var challengeToken = regexp.MustCompile(`^[A-Za-z0-9_-]{1,128}$`)
-
-// challenges returns a handler that answers the http-01 challenges of m (RFC 8555, section
-// 8.3), and leaves everything else to next. What m says of its errors stays inside.
-func challenges(m *autocert.Manager, next http.Handler) http.Handler {
-	h := m.HTTPHandler(nil)
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		token, ok := strings.CutPrefix(r.URL.Path, challengePath)
-		if !ok || !challengeToken.MatchString(token) || r.Method != http.MethodGet || leaked(r.Header, nil) != "" {
-			next.ServeHTTP(w, r)
-			return
-		}
-		held := &challengeAnswer{header: http.Header{}, status: http.StatusOK}
-		h.ServeHTTP(held, r)
-		if held.status != http.StatusOK {
-			httperr.Write(w, r, httperr.New(http.StatusNotFound, "not_found", "There is no such challenge.").WithCause(errors.New(held.body.String())))
-			return
-		}
-		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-		_, _ = w.Write(held.body.Bytes())
-	})
-}
-
-// A challengeAnswer holds what a Manager answers.
-type challengeAnswer struct {
-	header http.Header
-	status int
-	body   bytes.Buffer
-}
-
-func (a *challengeAnswer) Header() http.Header         { return a.header }
-func (a *challengeAnswer) WriteHeader(status int)      { a.status = status }
-func (a *challengeAnswer) Write(b []byte) (int, error) { return a.body.Write(b) }
-
-func (a *Autocert) manager() (*autocert.Manager, error) {
-	if len(a.Hosts) == 0 {
-		return nil, errors.New("transport: Autocert.Hosts: empty")
-	}
-	hosts := make([]string, len(a.Hosts))
-	for i, h := range a.Hosts {
-		host, port, err := cleanHost(h)
-		switch _, notAddr := netip.ParseAddr(host); {
-		case err != nil:
-			return nil, fmt.Errorf("transport: Autocert.Hosts[%d]: %w", i, err)
-		case port != "":
-			return nil, fmt.Errorf("transport: Autocert.Hosts[%d]: %q has a port", i, h)
-		case notAddr == nil || host[0] == '[' || !strings.Contains(host, "."):
-			return nil, fmt.Errorf("transport: Autocert.Hosts[%d]: %q is not a public host name", i, h)
-		}
-		hosts[i] = host
-	}
-	if a.CacheDir == "" {
-		return nil, errors.New("transport: Autocert.CacheDir: empty")
-	}
-	if !a.AcceptTOS {
-		return nil, errors.New("transport: Autocert.AcceptTOS: must be true")
-	}
-	if err := os.MkdirAll(a.CacheDir, 0o700); err != nil {
-		return nil, fmt.Errorf("transport: Autocert.CacheDir: %w", err)
-	}
-	return &autocert.Manager{
-		Prompt:     autocert.AcceptTOS,
-		Cache:      autocert.DirCache(a.CacheDir),
-		HostPolicy: autocert.HostWhitelist(hosts...),
-		Email:      a.Email,
-		Client:     &acme.Client{DirectoryURL: a.directory(), HTTPClient: a.HTTPClient, UserAgent: "sallyport"},
-	}, nil
-}
-
-func (a *Autocert) directory() string {
-	if a.DirectoryURL != "" {
-		return a.DirectoryURL
-	}
-	return autocert.DefaultACMEDirectory
-}
-
 // reloadEvery is how often certificate files are looked at, at most.
 const reloadEvery = time.Minute
 
