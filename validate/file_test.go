@@ -92,7 +92,7 @@ func TestLargeFiles(t *testing.T) {
 		{"a large one", []string{"pages", "a", large}, []string{large}, 1},
 		{"two that fit alone", []string{"pages", "a", small, "pages", "b", small}, []string{small, small}, 1},
 		{"a large one before a small one", []string{"pages", "a", large, "pages", "b", small}, []string{large, small}, 1},
-		{"with a field that fills it", []string{"subject", "", small, "pages", "a", small}, []string{small}, 1},
+		{"with a field beside it", []string{"subject", "", small, "pages", "a", small}, []string{small}, 0},
 		{"nothing in it", []string{"pages", "a", ""}, []string{""}, 0},
 		{"many", []string{"pages", "a", large, "pages", "b", large + "2", "pages", "c", large + "3"}, []string{large, large + "2", large + "3"}, 1},
 	} {
@@ -472,4 +472,22 @@ func (p *pieces) Read(b []byte) (int, error) {
 	n := copy(b, p.rest[:min(len(p.rest), p.size)])
 	p.rest = p.rest[n:]
 	return n, nil
+}
+
+// Whether fields fit does not depend on the files before them, nor on how large these are.
+func TestFieldsAfterFiles(t *testing.T) {
+	for _, size := range []int{0, 1, 4083, 4084, 4090, 4095, 4096, 4097, 8000} {
+		for _, subject := range []int{12, 4096, 4097} {
+			file := "--bb\r\nContent-Disposition: form-data; name=pages; filename=a\r\n\r\n" + strings.Repeat("a", size) + "\r\n"
+			field := "--bb\r\nContent-Disposition: form-data; name=subject\r\n\r\n" + strings.Repeat("s", subject) + "\r\n"
+			for _, body := range []string{file + field, field + file} {
+				r := httptest.NewRequest("POST", "/", strings.NewReader(body+"--bb--\r\n"))
+				r.Header.Set("Content-Type", "multipart/form-data; boundary=bb")
+				got, err := validate.Decode[letter](nop{}, r.WithContext(t.Context()), validate.Config{MaxMemory: 4096, MaxBytes: 64 << 10, TempDir: t.TempDir()})
+				if ok := subject <= 4096; ok != (err == nil) || ok && len(got.Subject) != subject || !ok && problem(t, err).Code != "body_too_large" {
+					t.Errorf("a file of %d and a field of %d bytes: got %v", size, subject, err)
+				}
+			}
+		}
+	}
 }

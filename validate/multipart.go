@@ -255,7 +255,7 @@ type ownError struct{ error }
 
 // parts takes the parts of a form.
 func (d *decoder) parts(p *plan, body *partsReader, boundary string, v reflect.Value) error {
-	unknown, left := false, d.lim.memory
+	unknown, left := false, room{d.lim.memory, d.lim.memory}
 	reader := multipart.NewReader(body, boundary)
 	for n := 1; ; n++ {
 		part, err := reader.NextRawPart()
@@ -311,9 +311,13 @@ func disposition(part *multipart.Part) (name, filename string, isFile, ok bool) 
 // forbids: some programs prefer them, and others don't know them.
 var extended = regexp.MustCompile(`(?i);[\pZ\pC]*(file)?name\*`)
 
-// part takes one part. left is how much of it and of those after it may be held in memory. An
+// A room is how much of a form may still be held in memory: one of its own for the fields, so
+// that whether they fit does not depend on the files before them.
+type room struct{ fields, files int64 }
+
+// part takes one part. left is the room for it and for those after it. An
 // error is one of reading, or an ownError.
-func (d *decoder) part(p *param, x *values, part *multipart.Part, filename string, isFile bool, left *int64, v reflect.Value) error {
+func (d *decoder) part(p *param, x *values, part *multipart.Part, filename string, isFile bool, left *room, v reflect.Value) error {
 	switch {
 	case d.forbids(p.scope):
 		d.reject(p, "forbidden", "may not be sent with these credentials")
@@ -330,11 +334,11 @@ func (d *decoder) part(p *param, x *values, part *multipart.Part, filename strin
 			return nil
 		}
 	}
-	content, err := io.ReadAll(io.LimitReader(part, *left+1))
-	if *left -= int64(len(content)); err != nil {
+	content, err := io.ReadAll(io.LimitReader(part, left.fields+1))
+	if left.fields -= int64(len(content)); err != nil {
 		return err
 	}
-	if *left < 0 {
+	if left.fields < 0 {
 		return ownError{tooLargeFields(d.lim.memory)}
 	}
 	x.add(p, string(content), d.lim.items)
@@ -345,7 +349,7 @@ func (d *decoder) part(p *param, x *values, part *multipart.Part, filename strin
 const sniffed = 512
 
 // file takes the file of one part.
-func (d *decoder) file(p *param, x *values, part *multipart.Part, filename string, left *int64, v reflect.Value) error {
+func (d *decoder) file(p *param, x *values, part *multipart.Part, filename string, left *room, v reflect.Value) error {
 	head := make([]byte, sniffed)
 	n, err := io.ReadFull(part, head)
 	switch {
@@ -368,16 +372,16 @@ func (d *decoder) file(p *param, x *values, part *multipart.Part, filename strin
 	}
 	most := or(p.file.max, math.MaxInt64-1)
 	content := io.LimitReader(io.MultiReader(bytes.NewReader(head), part), most+1)
-	b, err := io.ReadAll(io.LimitReader(content, min(*left, most)+1))
+	b, err := io.ReadAll(io.LimitReader(content, min(left.files, most)+1))
 	f.Size = int64(len(b))
 	switch {
 	case err != nil:
 		return err
-	case f.Size <= *left:
+	case f.Size <= left.files:
 		small := make(memory, len(b)) // no more than it needs
 		copy(small, b)
 		f.content = small
-		*left -= f.Size
+		left.files -= f.Size
 	case f.Size <= most && len(d.fields) == 0: // or nobody will read it
 		if err := d.kept.open(d.lim.dir); err != nil {
 			return ownError{unkept(err)}

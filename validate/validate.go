@@ -136,10 +136,11 @@ type Config struct {
 	// MaxStreamBytes is the size of the largest body of [Validator.Items], in bytes, of which
 	// MaxBytes bounds each line. 0 means 64 MiB.
 	MaxStreamBytes int64
-	// MaxMemory is how much of a form with files is held in memory, in bytes: of its fields,
-	// which may not be more, and of its [File]s, of which those that don't fit are kept in
-	// one temporary file in TempDir. 0 means 1 MiB, which is all of a body that is no larger
-	// than MaxBytes is by default. While one is read it takes up to three times as much.
+	// MaxMemory is how much of a form with files is held in memory, in bytes: so much of its
+	// fields, which may not be more, and as much again of its [File]s, of which those that
+	// don't fit are kept in one temporary file in TempDir. 0 means 1 MiB, which is all of a
+	// body that is no larger than MaxBytes is by default. While a part is read it takes up to
+	// twice its size more.
 	MaxMemory int64
 	// TempDir is the directory for what is too large for MaxMemory. Empty is
 	// [os.TempDir], which on some systems is memory too.
