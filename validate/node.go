@@ -176,7 +176,7 @@ func roomOf(t reflect.Type) int64 {
 	switch {
 	case isOptional(t):
 		return roomOf(t.Field(0).Type)
-	case t.Kind() == reflect.Array:
+	case t.Kind() == reflect.Array && !opaque(t): // else a UUID would be 17
 		room += min(int64(t.Len()), math.MaxInt32) * roomOf(t.Elem())
 	case t.Kind() == reflect.Struct:
 		for i := range t.NumField() {

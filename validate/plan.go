@@ -279,7 +279,10 @@ type tag struct {
 	unnamed bool // a json tag with nothing but options
 }
 
-var sources = [...]struct{ key, source string }{
+// A source is a tag's key, and the place that fields with it are bound from.
+type source struct{ key, source string }
+
+var sources = [...]source{
 	{"json", body},
 	{"query", query},
 	{"path", path},
@@ -339,10 +342,13 @@ func wellFormed(tag reflect.StructTag) error {
 		if m == nil {
 			return fmt.Errorf("has the tag `%s`, which is in the form of key:\"value\" pairs with blanks between no further than to %q", tag, rest)
 		}
-		if _, err := strconv.Unquote(m[2]); err != nil || seen[m[1]] {
-			return fmt.Errorf("has the tag `%s`, in which %s has a value that can't be read, or two", tag, m[1])
+		key := m[1]
+		ours := key == "validate" || key == "default" || key == "scope" || key == "file" ||
+			slices.ContainsFunc(sources[:], func(s source) bool { return s.key == key })
+		if _, err := strconv.Unquote(m[2]); err != nil || seen[key] && ours {
+			return fmt.Errorf("has the tag `%s`, in which %s has a value that can't be read, or two", tag, key)
 		}
-		seen[m[1]] = true
+		seen[key] = true
 		rest = rest[len(m[0]):]
 		if rest != "" && rest[0] != ' ' {
 			return fmt.Errorf("has the tag `%s`, in which a blank is missing before %q", tag, rest)
