@@ -16,6 +16,7 @@ func TestMalformedTags(t *testing.T) {
 		`  json:"a"  validate:"required,min=2"   `:     "",
 		`json:"a" validate:"startswith=\"x\""`:         "",
 		`json:"a" db:"" doc:"of ` + "\u00e9" + `: \\"`: "",
+		`json:"a" doc:"one" doc:"two"`:                 "",
 		`json:"a", validate:"required"`:                `a blank is missing before ", validate`,
 		`json:"a";validate:"required"`:                 `a blank is missing`,
 		`json:"a"validate:"required"`:                  `a blank is missing`,

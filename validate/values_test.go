@@ -32,7 +32,13 @@ type sheet struct {
 	Deep  map[string]map[string]string `json:"deep" validate:"dive,dive,max=9"`
 	Maybe validate.Optional[[]cell]    `json:"maybe" validate:"omitempty,dive"`
 	Opts  []validate.Optional[cell]    `json:"opts" validate:"dive"`
+	IDs   []id                         `json:"ids"`
 }
+
+// An id is an array that is sent as a text, as UUIDs are.
+type id [16]byte
+
+func (i *id) UnmarshalText(b []byte) error { copy(i[:], b); return nil }
 
 // list returns n times s as a JSON array.
 func list(n int, s string) string {
@@ -51,6 +57,7 @@ func TestMaxValuesOfWhatIsLeftOut(t *testing.T) {
 		{"pointers", `{"refs":` + list(10, `{}`) + `}`, 50},
 		{"null", `{"refs":` + list(10, `null`) + `}`, 12},
 		{"an Optional", `{"maybe":` + list(10, `{}`) + `}`, 40},
+		{"texts that are arrays", `{"ids":` + list(10, `"00"`) + `}`, 12},
 		{"Optionals", `{"opts":` + list(10, `{}`) + `}`, 40},
 		{"the members of a map", `{"by":{"a":` + list(10, `{}`) + `,"b":[]}}`, 42},
 		{"a long name", `{"by":{"` + long + `":` + list(10, `{}`) + `}}`, 8 + 8*40},
