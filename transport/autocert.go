@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"golang.org/x/crypto/acme"
 	"golang.org/x/crypto/acme/autocert"
@@ -26,7 +27,7 @@ import (
 //
 // For each host a renewal timer runs as long as the process does. A handshake that comes
 // before there is a certificate fails once the server's timeouts for it have passed, and the
-// certificate is there for a later one; up to four goroutines for each host wait for that.
+// certificate is there for a later one; up to eight goroutines for each host wait for that.
 type Autocert struct {
 	// Hosts are the names to get certificates for, and no others. Required.
 	Hosts []string
@@ -92,16 +93,25 @@ func (a *Autocert) directory() string {
 type patience struct {
 	manager *autocert.Manager
 	wait    time.Duration
-	asking  map[string]chan struct{} // by host, full of those that wait
+	asking  map[wanted]chan struct{} // full of those that wait
 }
 
-// askingAtOnce is how many may ask for the certificate of one host at a time.
+// A wanted is one of the certificates that a Manager has: for a host one with an ECDSA key, and
+// one with an RSA key for those who know nothing else.
+type wanted struct {
+	host string
+	rsa  bool
+}
+
+// askingAtOnce is how many may ask for one certificate at a time.
 const askingAtOnce = 4
 
 func newPatience(m *autocert.Manager, c *ServerConfig) *patience {
-	p := &patience{manager: m, wait: min(c.ReadHeaderTimeout, c.ReadTimeout, c.WriteTimeout), asking: make(map[string]chan struct{})}
+	p := &patience{manager: m, wait: min(c.ReadHeaderTimeout, c.ReadTimeout, c.WriteTimeout), asking: make(map[wanted]chan struct{})}
 	for _, host := range c.Autocert.Hosts {
-		p.asking[hostKey(host)] = make(chan struct{}, askingAtOnce)
+		for _, rsa := range []bool{false, true} {
+			p.asking[wanted{hostKey(host), rsa}] = make(chan struct{}, askingAtOnce)
+		}
 	}
 	return p
 }
@@ -110,7 +120,12 @@ func hostKey(host string) string { return strings.ToLower(strings.TrimSuffix(hos
 
 // GetCertificate is the Manager's, with a bound on the time that it takes.
 func (p *patience) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-	asking, ok := p.asking[hostKey(hello.ServerName)]
+	// A Manager would map letters that are not ASCII, which the extension never has (RFC 6066,
+	// section 3), to others.
+	if strings.ContainsFunc(hello.ServerName, func(c rune) bool { return c >= utf8.RuneSelf }) {
+		return nil, errors.New("transport: Autocert: the server name is not ASCII")
+	}
+	asking, ok := p.asking[wanted{hostKey(hello.ServerName), !knowsECDSA(hello)}]
 	if !ok || slices.Equal(hello.SupportedProtos, []string{acme.ALPNProto}) { // nobody is asked
 		return p.manager.GetCertificate(hello)
 	}
@@ -140,6 +155,19 @@ func (p *patience) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate,
 	case <-late.C:
 		return nil, errNoCertificateYet
 	}
+}
+
+// knowsECDSA reports whether a Manager would answer hello with an ECDSA key.
+func knowsECDSA(hello *tls.ClientHelloInfo) bool {
+	schemes := []tls.SignatureScheme{tls.ECDSAWithSHA1, tls.ECDSAWithP256AndSHA256, tls.ECDSAWithP384AndSHA384, tls.ECDSAWithP521AndSHA512}
+	suites := []uint16{
+		tls.TLS_ECDHE_ECDSA_WITH_RC4_128_SHA, tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA, tls.TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA,
+		tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA256, tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+		tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305,
+	}
+	return (hello.SignatureSchemes == nil || slices.ContainsFunc(hello.SignatureSchemes, func(s tls.SignatureScheme) bool { return slices.Contains(schemes, s) })) &&
+		(hello.SupportedCurves == nil || slices.Contains(hello.SupportedCurves, tls.CurveP256)) &&
+		slices.ContainsFunc(hello.CipherSuites, func(s uint16) bool { return slices.Contains(suites, s) })
 }
 
 var errNoCertificateYet = errors.New("transport: Autocert: there is no certificate yet")

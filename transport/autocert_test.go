@@ -79,16 +79,29 @@ func TestAnAuthorityThatDoesNotAnswer(t *testing.T) {
 	if b, err := io.ReadAll(good); !bytes.HasPrefix(b, []byte("HTTP/1.1 200 ")) {
 		t.Errorf("got %q, %v", b, err)
 	}
+	// Those who know RSA alone wait for another certificate than the one that is there.
+	old := &tls.ClientHelloInfo{ServerName: "api.example.com", CipherSuites: []uint16{tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256}}
+	for range 6 {
+		if _, err := srv.TLSConfig.GetCertificate(old); err == nil || !strings.Contains(err.Error(), "no certificate yet") {
+			t.Fatalf("of those who know RSA alone: got %v", err)
+		}
+	}
 	known := &tls.ClientHelloInfo{ServerName: "api.example.com", CipherSuites: []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256}}
 	for range 10 { // more than may wait at a time
 		if _, err := srv.TLSConfig.GetCertificate(known); err != nil {
 			t.Fatal(err)
 		}
 	}
-	hello := &tls.ClientHelloInfo{ServerName: "slow.example.com.", CipherSuites: []uint16{tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256}}
+	hello := &tls.ClientHelloInfo{ServerName: "slow.example.com", CipherSuites: []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256}}
 	for range 6 { // those who come later, too
 		if _, err := srv.TLSConfig.GetCertificate(hello); err == nil || !strings.Contains(err.Error(), "no certificate yet") {
 			t.Fatalf("got %v", err)
+		}
+	}
+	// Full-width letters, which a Manager takes for others.
+	for range 6 {
+		if _, err := srv.TLSConfig.GetCertificate(&tls.ClientHelloInfo{ServerName: "\uff53low.example.com"}); err == nil || !strings.Contains(err.Error(), "not ASCII") {
+			t.Fatalf("another spelling: got %v", err)
 		}
 	}
 	if _, err := srv.TLSConfig.GetCertificate(&tls.ClientHelloInfo{ServerName: "evil.example"}); err == nil || strings.Contains(err.Error(), "yet") {

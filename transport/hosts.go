@@ -24,7 +24,8 @@ import (
 // that, which a request may leave out if it is the default of its scheme.
 //
 // What is compared is the request's target if that is a whole URL, else the Host
-// field (RFC 9112, section 3.2). X-Forwarded-Host is never read.
+// field (RFC 9112, section 3.2). An HTTP/2 request whose Host field is another than its
+// :authority is refused. X-Forwarded-Host is never read.
 //
 // AllowedHosts panics if there is no host or one that is not valid; there are no
 // wildcards. An international name is written in its xn-- form.
@@ -62,7 +63,7 @@ func AllowedHosts(hosts ...string) func(http.Handler) http.Handler {
 			// another one to who reads it (RFC 9113, section 8.3.1).
 			for _, field := range r.Header["Host"] {
 				h, p, valid := splitHost(field)
-				ok = ok && valid && h == host && p == port
+				ok = ok && valid && h == host && portOr(p, r) == portOr(port, r)
 			}
 			if !ok {
 				httperr.Write(w, r, refused)

@@ -143,7 +143,8 @@ func TestRFC9113_8_3_1_HostBesideAuthority(t *testing.T) {
 		{"the same", []string{"api.example.com"}, 200},
 		{"the same in another form", []string{"API.example.com."}, 200},
 		{"another", []string{"evil.example"}, 421},
-		{"the same with a port", []string{"api.example.com:8443"}, 421},
+		{"the same with the port that it has", []string{"api.example.com:443"}, 200},
+		{"the same with another port", []string{"api.example.com:8443"}, 421},
 		{"nothing", []string{""}, 421},
 		{"two", []string{"api.example.com", "evil.example"}, 421},
 	} {

@@ -57,7 +57,7 @@ func Serve(ctx context.Context, srv *http.Server, ln net.Listener) error {
 		_ = ln.Close() // the refusal matters more
 		return err
 	}
-	if s.ran.Swap(true) {
+	if s.ran.Load() {
 		_ = ln.Close()
 		return errors.New("transport: Serve: the server has run already; make another one with NewServer")
 	}
@@ -78,6 +78,7 @@ func Serve(ctx context.Context, srv *http.Server, ln net.Listener) error {
 		s.logger().Info("transport: redirecting HTTP to HTTPS", "addr", second.Addr().String())
 		go func() { ended <- s.redirect.Serve(s.bound(second)) }()
 	}
+	s.ran.Store(true)
 	bounded := s.bound(ln)
 	serve := func() { ended <- srv.Serve(bounded) }
 	switch addr := ln.Addr().String(); {

@@ -179,6 +179,18 @@ func TestRunListensOnTheServersAddress(t *testing.T) {
 	again, _ := newServer(t, ok, transport.ServerConfig{})
 	ended, end := context.WithCancel(t.Context())
 	end()
+	busy, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	late, _ := newServer(t, ok, transport.ServerConfig{RedirectAddr: busy.Addr().String(), RedirectHost: "example.com"})
+	if err := transport.Run(ended, late); err == nil {
+		t.Error("with a RedirectAddr that is taken: got nil")
+	}
+	_ = busy.Close()
+	if err := transport.Run(ended, late); err != nil {
+		t.Errorf("once it is free: got %v", err)
+	}
 	if err := transport.Run(ended, again); err != nil {
 		t.Errorf("once: got %v", err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/sallyport/sallyport/internal/scope"
@@ -47,7 +48,9 @@ func Timeout(t Timeouts) func(http.Handler) http.Handler {
 			now, c := time.Now(), http.NewResponseController(w)
 			if t.Read > 0 && r.Body != nil && r.Body != http.NoBody {
 				_, r = scope.For(r) // the caller's request keeps its own body
-				r.Body = &timedBody{ReadCloser: r.Body, conn: c, deadline: now.Add(t.Read)}
+				body := &timedBody{ReadCloser: r.Body, conn: c, deadline: now.Add(t.Read)}
+				defer body.end()
+				r.Body = body
 			}
 			if t.Write > 0 {
 				_ = c.SetWriteDeadline(now.Add(t.Write))
@@ -68,9 +71,11 @@ func Timeout(t Timeouts) func(http.Handler) http.Handler {
 // looks whether the client leaves, and would take a deadline that passes for that.
 type timedBody struct {
 	io.ReadCloser
-	conn     *http.ResponseController
 	deadline time.Time
-	begun    bool
+
+	mu    sync.Mutex
+	conn  *http.ResponseController // nil once the handler has returned: it is another request's
+	begun bool
 }
 
 // leastRead is how long a body that is read after its time may still take: it may have been
@@ -78,18 +83,30 @@ type timedBody struct {
 const leastRead = 100 * time.Millisecond
 
 func (b *timedBody) Read(p []byte) (int, error) {
-	if b.begun {
-		return b.ReadCloser.Read(p)
+	b.mu.Lock()
+	if b.conn != nil && !b.begun {
+		b.begun = true
+		at := b.deadline
+		if least := time.Now().Add(leastRead); at.Before(least) {
+			at = least
+		}
+		_ = b.conn.SetReadDeadline(at) // not supported: said at Timeout
 	}
-	b.begun = true
-	at := b.deadline
-	if least := time.Now().Add(leastRead); at.Before(least) {
-		at = least
-	}
-	_ = b.conn.SetReadDeadline(at) // not supported: said at Timeout
+	b.mu.Unlock()
 	n, err := b.ReadCloser.Read(p)
-	if err == io.EOF { // else net/http takes the deadline away when it comes to the end
-		_ = b.conn.SetReadDeadline(time.Time{})
+	if err == io.EOF { // of the client's, where net/http does so too, or of one in its place
+		b.mu.Lock()
+		if b.conn != nil {
+			_ = b.conn.SetReadDeadline(time.Time{})
+		}
+		b.mu.Unlock()
 	}
 	return n, err
+}
+
+// end keeps goroutines that the handler has left behind from the connection.
+func (b *timedBody) end() {
+	b.mu.Lock()
+	b.conn = nil
+	b.mu.Unlock()
 }

@@ -1,12 +1,16 @@
 package transport_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -71,6 +75,11 @@ func TestTimeoutOfTheConnection(t *testing.T) {
 		time.Sleep(2 * short)
 		work(w, r)
 	}))
+	mux.HandleFunc("POST /above/again", func(w http.ResponseWriter, r *http.Request) { // as checks of signatures do
+		b, _ := io.ReadAll(r.Body)
+		r.Body = io.NopCloser(bytes.NewReader(b))
+		transport.Timeout(transport.Timeouts{Read: short})(http.HandlerFunc(work)).ServeHTTP(w, r)
+	})
 	mux.Handle("POST /above/never", above(func(w http.ResponseWriter, r *http.Request) {
 		r.Body = http.NoBody
 		work(w, r)
@@ -131,7 +140,7 @@ func TestTimeoutOfTheConnection(t *testing.T) {
 			})
 			t.Run("work for longer", func(t *testing.T) {
 				get := ask(t, transport.ServerConfig{ReadTimeout: short})
-				for _, route := range []string{"GET /work", "POST /work", "POST /above", "POST /above/late", "POST /above/never"} {
+				for _, route := range []string{"GET /work", "POST /work", "POST /above", "POST /above/late", "POST /above/again", "POST /above/never"} {
 					var body io.Reader
 					method, path, _ := strings.Cut(route, " ")
 					if method == "POST" {
@@ -164,6 +173,79 @@ func TestTimeoutOfTheConnection(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Who reads the body once the handler has returned, as a RoundTripper may, gets net/http's error,
+// and neither a panic nor the deadline of another request.
+func TestTimedBodyAfterTheHandler(t *testing.T) {
+	for name, h2 := range map[string]bool{"HTTP/1.1": false, "HTTP/2": true} {
+		t.Run(name, func(t *testing.T) {
+			returned, got := make(chan struct{}), make(chan any, 1)
+			srv, conf := newServer(t, transport.Timeout(transport.Timeouts{Read: time.Second})(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				body := r.Body
+				go func() {
+					defer func() { got <- recover() }()
+					<-returned
+					_, _ = body.Read(make([]byte, 1))
+				}()
+				_ = body.Close()
+				w.WriteHeader(http.StatusNoContent)
+			})), transport.ServerConfig{})
+			r := start(t, srv)
+			c := client(t, conf, h2)
+			resp, err := c.Post("https://"+r.addr+"/", "text/plain", strings.NewReader("x"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = resp.Body.Close()
+			// Another request has come and gone, so that the first is over.
+			if resp, err := c.Get("https://" + r.addr + "/"); err == nil {
+				_ = resp.Body.Close()
+			}
+			close(returned)
+			if cause := <-got; cause != nil {
+				t.Errorf("panic: %v", cause)
+			}
+		})
+	}
+}
+
+// A proxy reads on while its handler returns, since the service behind it has answered early.
+func TestTimeoutAroundAProxy(t *testing.T) {
+	behind := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Connection", "close")
+		w.WriteHeader(http.StatusUnauthorized)
+	}))
+	defer behind.Close()
+	target, err := url.Parse(behind.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy := httputil.NewSingleHostReverseProxy(target)
+	proxy.ErrorHandler = func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) }
+	srv, conf := newServer(t, transport.Timeout(transport.Timeouts{Read: time.Second})(proxy), transport.ServerConfig{})
+	r := start(t, srv)
+	c := client(t, conf, true)
+	var wg sync.WaitGroup
+	for i := range 16 {
+		wg.Go(func() {
+			for j := range 30 {
+				ctx, leave := context.WithTimeout(t.Context(), time.Duration((i*7+j*13)%40)*100*time.Microsecond+time.Millisecond)
+				body, rest := io.Pipe()
+				time.AfterFunc(time.Duration((i+j)%30)*100*time.Microsecond, func() { _ = rest.Close() })
+				req, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://"+r.addr+"/", body)
+				if err != nil {
+					t.Error(err)
+				}
+				if resp, err := c.Do(req); err == nil {
+					_ = resp.Body.Close()
+				}
+				_ = body.Close()
+				leave()
+			}
+		})
+	}
+	wg.Wait()
 }
 
 func TestTimeoutConstruction(t *testing.T) {
