@@ -3,6 +3,7 @@ package errors
 import (
 	"context"
 	stderrors "errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"net"
@@ -80,7 +81,7 @@ func closedStream(r *http.Request, err error) bool {
 	if r.ProtoMajor != 2 {
 		return false
 	}
-	text := err.Error()
+	text := fmt.Sprint(err) // survives an Error method that panics
 	return strings.HasSuffix(text, "http2: stream closed") || strings.HasSuffix(text, "client disconnected")
 }
 

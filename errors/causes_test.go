@@ -341,3 +341,16 @@ func (*streamReset) Error() string { return "stream error" }
 func (e *streamReset) As(target any) bool {
 	return reflect.TypeOf(target).Elem().Kind() == reflect.Struct
 }
+
+func TestErrorsThatPanic(t *testing.T) {
+	for _, major := range []int{1, 2} {
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader("a")).WithContext(ctx)
+		r.ProtoMajor = major
+		w := httptest.NewRecorder()
+		if new(witness).recover(fail((*nilError)(nil))).ServeHTTP(w, r); w.Code != 500 {
+			t.Errorf("HTTP/%d: got %d", major, w.Code)
+		}
+	}
+}
