@@ -63,7 +63,7 @@ func (d *decoder) json(c *strictjson.Cursor, n *node, v reflect.Value) {
 	}
 	switch n.kind {
 	case pointerNode:
-		if !d.room(n.elem) {
+		if !d.room(n.elem.room - 1) { // the pointer was one already
 			break
 		}
 		p := reflect.New(n.typ.Elem())
@@ -117,12 +117,12 @@ func (d *decoder) json(c *strictjson.Cursor, n *node, v reflect.Value) {
 // more: the rules copy them for each.
 const perName = 128
 
-// room reports whether there is room for another value of n, after failing if there is none.
-func (d *decoder) room(n *node) bool {
+// room reports whether there is room for n more values, after failing if there is none.
+func (d *decoder) room(n int64) bool {
 	if d.full {
 		return false
 	}
-	d.made += n.room * int64(1+d.names/perName)
+	d.made += n * int64(1+d.names/perName)
 	if d.full = d.made > int64(d.lim.values); d.full {
 		d.fail("max_values", "has more values than are taken, with those that are left out")
 	}
@@ -195,7 +195,7 @@ func field(v reflect.Value, index []int) reflect.Value {
 func (d *decoder) slice(c *strictjson.Cursor, n *node, v reflect.Value) {
 	i := 0
 	for more := c.Enter(); more; more = c.More() {
-		if !d.room(n.elem) {
+		if !d.room(n.elem.room) {
 			c.Value()
 			continue
 		}
@@ -241,7 +241,7 @@ func (d *decoder) mapping(c *strictjson.Cursor, n *node, v reflect.Value) {
 	for more := c.Enter(); more; more = c.More() {
 		name := c.Name().String()
 		d.names += len(name)
-		if d.room(n.elem) {
+		if d.room(n.elem.room) {
 			key := reflect.New(n.typ.Key()).Elem()
 			key.SetString(name)
 			elem := reflect.New(n.typ.Elem()).Elem()

@@ -171,19 +171,28 @@ func (c *compiler) node(t reflect.Type, where string) *node {
 
 // roomOf returns how many values a t is, with the fields and elements that it is made of,
 // whether they are sent or not: each takes memory, and may break a rule.
-func roomOf(t reflect.Type) int64 {
+func roomOf(t reflect.Type) int64 { return roomWithin(t, map[reflect.Type]bool{}) }
+
+// roomWithin is roomOf for what may be embedded in a struct that it embeds.
+func roomWithin(t reflect.Type, inside map[reflect.Type]bool) int64 {
 	room := int64(1)
 	switch {
 	case isOptional(t):
-		return roomOf(t.Field(0).Type)
-	case t.Kind() == reflect.Array && !opaque(t): // else a UUID would be 17
-		room += min(int64(t.Len()), math.MaxInt32) * roomOf(t.Elem())
-	case t.Kind() == reflect.Struct:
+		return roomWithin(t.Field(0).Type, inside)
+	case opaque(t) && !hasRules(t): // one value, such as a UUID
+	case t.Kind() == reflect.Array:
+		room += min(int64(t.Len()), math.MaxInt32) * roomWithin(t.Elem(), inside)
+	case t.Kind() == reflect.Struct && !inside[t]:
+		inside[t] = true
 		for i := range t.NumField() {
-			if f := t.Field(i); f.IsExported() || f.Anonymous {
-				room += roomOf(f.Type)
+			switch f := t.Field(i); {
+			case f.Anonymous && f.Type.Kind() == reflect.Pointer: // made as soon as one of its fields is sent
+				room += roomWithin(f.Type.Elem(), inside)
+			case f.IsExported() || f.Anonymous:
+				room += roomWithin(f.Type, inside)
 			}
 		}
+		delete(inside, t)
 	}
 	return min(room, math.MaxInt32)
 }
@@ -191,7 +200,7 @@ func roomOf(t reflect.Type) int64 {
 // plain fills in n for a type that doesn't decode itself.
 func (c *compiler) plain(n *node, where string) {
 	t := n.typ
-	if inner, _ := innermost(t); isList(inner) || inner.Kind() == reflect.Pointer {
+	if endless(t) {
 		c.fail(where, "is of the type %s, which is inside itself without a struct between", t)
 		return
 	}
@@ -245,6 +254,24 @@ func (c *compiler) plain(n *node, where string) {
 	default:
 		c.fail(where, "is of the type %s, which JSON can't be decoded into", t)
 	}
+}
+
+// endless reports whether a t is inside itself without a struct, or a type that decodes itself,
+// between.
+func endless(t reflect.Type) bool {
+	for range 200 {
+		switch {
+		case isOptional(t):
+			t = t.Field(0).Type
+		case opaque(t):
+			return false
+		case t.Kind() == reflect.Pointer || isList(t):
+			t = t.Elem()
+		default:
+			return false
+		}
+	}
+	return true
 }
 
 func wantInteger(t reflect.Type) string {

@@ -252,7 +252,7 @@ func (c *compiler) noParams(t reflect.Type) {
 	for i := range t.NumField() {
 		f := t.Field(i)
 		tag, err := parseTag(f)
-		if tag.inline(f) && f.Type.Kind() == reflect.Struct {
+		if f.Anonymous && (!tag.present || tag.unnamed) && f.Type.Kind() == reflect.Struct {
 			c.noParams(f.Type)
 		}
 		if err != nil || tag.source != "" && tag.source != body {
@@ -327,7 +327,10 @@ func parseTag(f reflect.StructField) (tag, error) {
 
 // inline reports whether the fields of f are those of the struct it is in, if it has some, as in
 // encoding/json.
-func (t tag) inline(f reflect.StructField) bool { return f.Anonymous && (!t.present || t.unnamed) }
+func (t tag) inline(f reflect.StructField) bool {
+	_, ok := embedded(f)
+	return ok && f.Anonymous && (!t.present || t.unnamed)
+}
 
 // pair is one of a tag, in the form that package reflect documents.
 var pair = regexp.MustCompile(`^ *([^\x00-\x20":\x7f]+):("(?:[^"\\]|\\.)*")`)

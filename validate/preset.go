@@ -22,7 +22,7 @@ type preset struct {
 func newPreset(n *node, slice, ptr bool, text string) (*preset, error) {
 	p := &preset{text: text, node: n, slice: slice, ptr: ptr}
 	switch n.kind {
-	case boolNode, intNode, uintNode, floatNode, stringNode, bytesNode, timeNode, textNode:
+	case boolNode, intNode, uintNode, floatNode, numberNode, stringNode, bytesNode, timeNode, textNode:
 	default:
 		return nil, errors.New("is of a type that can't have a default tag; only single values, and slices of them, can")
 	}

@@ -72,6 +72,7 @@ func Response[T any](cfg ...ResponseConfig) func(http.Handler) http.Handler {
 // A responseFilter lets out what a plan declares.
 type responseFilter struct {
 	plan  *plan
+	sent  map[*node]sentAs
 	lim   limits
 	rules bool
 	audit audit.Recorder
@@ -99,10 +100,11 @@ func newResponseFilter(typ reflect.Type, cfg []ResponseConfig) (*responseFilter,
 	if p.json == nil || len(p.params) > 0 {
 		return nil, fmt.Errorf("validate: Response: %s has fields that are not JSON's", typeName(typ))
 	}
-	if err := p.json.filterable(make(map[*node]bool)); err != nil {
+	sent := make(map[*node]sentAs)
+	if err := p.json.filterable(sent); err != nil {
 		return nil, fmt.Errorf("validate: Response: %w", err)
 	}
-	return &responseFilter{plan: p, lim: lim, rules: c.CheckRules, audit: c.Audit}, nil
+	return &responseFilter{plan: p, sent: sent, lim: lim, rules: c.CheckRules, audit: c.Audit}, nil
 }
 
 var (
@@ -110,27 +112,46 @@ var (
 	textMarshaler = reflect.TypeFor[encoding.TextMarshaler]()
 )
 
-// filterable returns an error if a type below n reads itself and does not say what it sends:
-// nothing could be taken out of it.
-func (n *node) filterable(seen map[*node]bool) error {
-	if n == nil || seen[n] {
+// A sentAs is how a value is sent.
+type sentAs uint8
+
+const (
+	asItsKind   sentAs = iota + 1
+	asAString          // by its own MarshalText
+	asItPleases        // by its own MarshalJSON
+)
+
+// filterable notes how the values of n and below are sent. It returns an error if a type reads
+// itself and does not say what it sends: nothing could be taken out of it.
+func (n *node) filterable(sent map[*node]sentAs) error {
+	if n == nil || sent[n] > 0 {
 		return nil
 	}
-	seen[n] = true
-	switch to := reflect.PointerTo(n.typ); {
-	case n.kind == rawNode && !to.Implements(jsonMarshaler):
+	sent[n] = asItsKind
+	to := reflect.PointerTo(n.typ)
+	switch n.kind {
+	case timeNode, optionalNode, structNode: // which are looked into
+	default:
+		if to.Implements(jsonMarshaler) {
+			sent[n] = asItPleases
+		} else if to.Implements(textMarshaler) || n.kind == textNode {
+			sent[n] = asAString
+		}
+	}
+	switch {
+	case n.kind == rawNode && sent[n] != asItPleases:
 		return fmt.Errorf("%s has UnmarshalJSON and no MarshalJSON, so that what it declares is not known", typeName(n.typ))
-	case n.kind == textNode && n.typ.Kind() != reflect.String && !to.Implements(textMarshaler):
+	case n.kind == textNode && n.typ.Kind() != reflect.String && sent[n] != asItPleases && !to.Implements(textMarshaler):
 		return fmt.Errorf("%s has UnmarshalText and no MarshalText, so that it is not sent as a string", typeName(n.typ))
 	}
 	if n.object != nil {
 		for i := range n.object.fields {
-			if err := n.object.fields[i].node.filterable(seen); err != nil {
+			if err := n.object.fields[i].node.filterable(sent); err != nil {
 				return err
 			}
 		}
 	}
-	return n.elem.filterable(seen)
+	return n.elem.filterable(sent)
 }
 
 // release answers with what may be seen of a response.
@@ -170,7 +191,7 @@ func (f *responseFilter) filter(r *http.Request, h http.Header, held *heldRespon
 	if err != nil {
 		return nil, fmt.Errorf("validate: Response: the response is malformed: %w", err)
 	}
-	s := &sieve{out: make([]byte, 0, len(body))}
+	s := &sieve{sent: f.sent, out: make([]byte, 0, len(body))}
 	if !s.value(&c, f.plan.json) {
 		return nil, fmt.Errorf("validate: Response: the response has another type than a %s at %q", typeName(f.plan.typ), s.place())
 	}
@@ -217,6 +238,7 @@ func describeRefusal(err error) string {
 
 // A sieve copies what a node declares.
 type sieve struct {
+	sent    map[*node]sentAs
 	out     []byte
 	path    []string // of pointers to members
 	dropped []string // places where something was left out, once each
@@ -241,10 +263,10 @@ func (s *sieve) value(c *strictjson.Cursor, n *node) bool {
 	for n.kind == pointerNode || n.kind == optionalNode {
 		n = n.elem
 	}
-	kind := c.Kind()
-	if kind == strictjson.Null || n.kind == anyNode || n.kind == rawNode {
+	kind, sent := c.Kind(), s.sent[n]
+	if kind == strictjson.Null || n.kind == anyNode || sent != asItsKind {
 		s.out = append(s.out, c.Value().Raw...)
-		return true
+		return kind == strictjson.Null || kind == strictjson.String || sent != asAString
 	}
 	switch n.kind {
 	case structNode:
@@ -253,14 +275,20 @@ func (s *sieve) value(c *strictjson.Cursor, n *node) bool {
 		return kind == strictjson.Map && s.list(c, '{', '}', n)
 	case sliceNode, arrayNode:
 		return kind == strictjson.Array && s.list(c, '[', ']', n)
-	case textNode: // its strings are its own to say
-		s.out = append(s.out, c.Value().Raw...)
-		return kind == strictjson.String
 	default:
 		j := c.Value()
 		s.out = append(s.out, j.Raw...)
 		return scalar(n, reflect.New(n.typ).Elem(), j)
 	}
+}
+
+// ownForm reports whether values of n, or what it points to, marshal themselves, whatever the
+// options of a tag say.
+func (s *sieve) ownForm(n *node) bool {
+	if n.kind == pointerNode {
+		n = n.elem
+	}
+	return s.sent[n] != asItsKind
 }
 
 // quoted copies a string that holds a value of n.
@@ -319,7 +347,7 @@ func (s *sieve) members(c *strictjson.Cursor, o *object) bool {
 		m := &o.fields[i]
 		s.path = append(s.path, m.pointer)
 		ok := false
-		if m.quoted {
+		if m.quoted && !s.ownForm(m.node) {
 			ok = s.quoted(c, m.node)
 		} else {
 			ok = s.value(c, m.node)

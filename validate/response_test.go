@@ -247,6 +247,50 @@ func TestAPI3_ResponseScalars(t *testing.T) {
 	}
 }
 
+// cents are a number that is sent in its own form.
+type cents int64
+
+func (c cents) MarshalJSON() ([]byte, error) { return fmt.Appendf(nil, "%d.%02d", c/100, c%100), nil }
+
+// A code is bytes that are sent as a text of their own.
+type code []byte
+
+func (c *code) MarshalText() ([]byte, error) { return fmt.Appendf(nil, "%x", []byte(*c)), nil }
+
+// A grade is read from a text and sent as JSON.
+type grade int
+
+func (g *grade) UnmarshalText([]byte) error  { return nil }
+func (g grade) MarshalJSON() ([]byte, error) { return []byte(`{"grade":1}`), nil }
+
+// What marshals itself says what it sends.
+func TestResponseOfWhatMarshalsItself(t *testing.T) {
+	quiet(t)
+	type bill struct {
+		Sum   cents            `json:"sum"`
+		Tip   *cents           `json:"tip,string"`
+		Code  *code            `json:"code"`
+		Grade grade            `json:"grade"`
+		By    map[string]cents `json:"by"`
+	}
+	sum := cents(1234)
+	whole, err := json.Marshal(bill{Sum: sum, Tip: &sum, Code: &code{1, 2}, By: map[string]cents{"a": 5}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := httperr.Recover(httperr.Config{Logger: slog.New(slog.DiscardHandler)})
+	for body, want := range map[string]int{
+		string(whole): 200, `{"sum":null,"code":null}`: 200, `{"sum":{"any":1}}`: 200,
+		`{"code":1}`: 500, `{"code":{"hunter2":1}}`: 500,
+	} {
+		w := httptest.NewRecorder()
+		h(validate.Response[bill]()(respond(200, body))).ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
+		if got := w.Body.String(); w.Code != want || want == 200 && got != body {
+			t.Errorf("%s: got %d %s", body, w.Code, got)
+		}
+	}
+}
+
 // What a handler says of the whole is not said of what is left of it.
 func TestResponseFieldsOfTheWhole(t *testing.T) {
 	h := validate.Response[shownItem]()(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

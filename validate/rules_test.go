@@ -339,7 +339,7 @@ func TestConstructionErrors(t *testing.T) {
 		{"another field of any kind", build[struct {
 			Kind any    `json:"kind"`
 			A    string `json:"a" validate:"required_if=Kind a"`
-		}](), []string{".A", "can't be checked"}},
+		}](), []string{".A", "can't be checked", " in Kind: "}},
 		{"another field that may be nothing", build[struct {
 			Country *string `json:"country"`
 			A       string  `json:"a" validate:"omitempty,postcode_iso3166_alpha2_field=Country"`
@@ -385,6 +385,10 @@ type (
 	listOfLists   []listOfLists
 	pointerToSelf *pointerToSelf
 )
+
+type treeThatReadsItself map[string]treeThatReadsItself
+
+func (treeThatReadsItself) UnmarshalJSON([]byte) error { return nil }
 
 type dear struct {
 	Price int `json:"price" scope:"items:price"`
@@ -478,6 +482,19 @@ func TestConstructionAccepts(t *testing.T) {
 			}})
 			return err
 		}(),
+		"rules of one's own by known names": func() error {
+			_, err := validate.New[struct {
+				A string `json:"a" validate:"datetime"`
+			}](validate.Config{Setup: func(v *validator.Validate) error {
+				return v.RegisterValidation("datetime", func(validator.FieldLevel) bool { return true })
+			}})
+			return err
+		}(),
+		"another field that is left alone": build[struct {
+			Log fmt.Stringer `json:"-" validate:"-"`
+			A   string       `json:"a" validate:"required_without=Log"`
+		}](),
+		"a list of what is inside itself and reads itself": build[[]treeThatReadsItself](),
 		"another field of any kind that is only there": build[struct {
 			Kind any    `json:"kind"`
 			A    string `json:"a" validate:"required_with=Kind"`

@@ -126,34 +126,42 @@ func (t *trial) rule(parent reflect.Value, typ reflect.Type, token, where string
 		}
 		_, names := crossed(other.Type(), name, words.FindAllString(param, -1))
 		for _, v := range samples(deref(typ)) {
+			with := ""
 			cause := try(func() {
 				if isStruct(deref(typ)) {
 					_ = t.v.VarWithKey("field", v, a)
 					return
 				}
 				for _, other := range variants(other, names) {
-					_ = t.v.VarWithValue(v, other.Interface(), a)
+					with = other.with
+					_ = t.v.VarWithValue(v, other.v.Interface(), a)
 				}
 			})
 			if cause != nil {
-				t.fail(where, "the rule %q can't be checked on a %s: %v", a, typ, strings.TrimSuffix(fmt.Sprint(cause), " on field ''"))
+				t.fail(where, "the rule %q can't be checked on a %s%s: %v", a, typ, with, strings.TrimSuffix(fmt.Sprint(cause), " on field ''"))
 				return
 			}
 		}
 	}
 }
 
+// A variant is a struct with a field that is something else.
+type variant struct {
+	v    reflect.Value
+	with string // what, for errors
+}
+
 // variants returns v, and copies of it in which one of its named fields is another of its
 // samples, nothing among them: what a request may send there.
-func variants(v reflect.Value, names []string) []reflect.Value {
-	all := []reflect.Value{v}
+func variants(v reflect.Value, names []string) []variant {
+	all := []variant{{v: v}}
 	for _, name := range names {
 		f, ok := v.Type().FieldByName(name)
 		if v.Kind() != reflect.Struct || !ok || !f.IsExported() {
 			continue // it is further below: as it is in v
 		}
 		values := []reflect.Value{reflect.Zero(f.Type)}
-		if f.Type.Kind() == reflect.Interface {
+		if f.Type.Kind() == reflect.Interface && f.Type.NumMethod() == 0 {
 			for _, s := range samples(f.Type) {
 				values = append(values, reflect.ValueOf(s))
 			}
@@ -162,7 +170,11 @@ func variants(v reflect.Value, names []string) []reflect.Value {
 			other := addressable(v).Elem()
 			if field, err := other.FieldByIndexErr(f.Index); err == nil {
 				field.Set(value)
-				all = append(all, other)
+				kind := "nothing"
+				if !value.IsZero() {
+					kind = value.Type().String()
+				}
+				all = append(all, variant{other, " with " + kind + " in " + name})
 			}
 		}
 	}
@@ -177,7 +189,7 @@ func (t *trial) named(parent, typ reflect.Type, name, param, where string) {
 	switch {
 	case slices.Contains(fileRuleNames, name):
 		t.fail(where, "the rule %q "+asksForFiles, name)
-	case needParam[name] && param == "":
+	case !t.own && needParam[name] && param == "":
 		t.fail(where, "the rule %q needs a parameter, %s=…", name, name)
 	case !t.own && param != "" && plainMessages[name] != "" && !takeParam[name]:
 		t.fail(where, "the rule %q has the parameter %q, but takes none", name, param)

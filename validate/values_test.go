@@ -33,12 +33,31 @@ type sheet struct {
 	Maybe validate.Optional[[]cell]    `json:"maybe" validate:"omitempty,dive"`
 	Opts  []validate.Optional[cell]    `json:"opts" validate:"dive"`
 	IDs   []id                         `json:"ids"`
+	Money []money                      `json:"money"`
+	Wide  []wide                       `json:"wide"`
 }
 
 // An id is an array that is sent as a text, as UUIDs are.
 type id [16]byte
 
 func (i *id) UnmarshalText(b []byte) error { copy(i[:], b); return nil }
+
+// money is a struct that reads itself, whose fields nobody sends.
+type money struct {
+	Amount   int64
+	Currency string
+}
+
+func (m *money) UnmarshalJSON([]byte) error { return nil }
+
+type wide struct {
+	*Notes
+}
+
+// Notes are made when one of their fields is sent.
+type Notes struct {
+	Note string `json:"note"`
+}
 
 // list returns n times s as a JSON array.
 func list(n int, s string) string {
@@ -54,9 +73,11 @@ func TestMaxValuesOfWhatIsLeftOut(t *testing.T) {
 	}{
 		{"rows", `{"rows":` + list(10, `{}`) + `}`, 150},
 		{"rows that are sent", `{"rows":` + list(10, `{"id":1,"left":{"a":"x","b":"y","c":"z"},"right":[{"a":"x","b":"y","c":"z"},{"a":"x","b":"y","c":"z"}]}`) + `}`, 152},
-		{"pointers", `{"refs":` + list(10, `{}`) + `}`, 50},
+		{"pointers", `{"refs":` + list(10, `{}`) + `}`, 40},
 		{"null", `{"refs":` + list(10, `null`) + `}`, 12},
 		{"an Optional", `{"maybe":` + list(10, `{}`) + `}`, 40},
+		{"what reads itself", `{"money":` + list(10, `"1 EUR"`) + `}`, 12},
+		{"what is embedded by a pointer", `{"wide":` + list(10, `{}`) + `}`, 10 * 3},
 		{"texts that are arrays", `{"ids":` + list(10, `"00"`) + `}`, 12},
 		{"Optionals", `{"opts":` + list(10, `{}`) + `}`, 40},
 		{"the members of a map", `{"by":{"a":` + list(10, `{}`) + `,"b":[]}}`, 42},
@@ -146,6 +167,20 @@ func TestZeroTime(t *testing.T) {
 	}
 }
 
+func TestDefaultOfANumberParameter(t *testing.T) {
+	type search struct {
+		N json.Number `query:"n" default:"1.50"`
+	}
+	if got, err := validate.Decode[search](nop{}, httptest.NewRequest("GET", "/", nil)); err != nil || got.N != "1.50" {
+		t.Errorf("got %v, %v", got, err)
+	}
+	if err := build[struct {
+		N json.Number `query:"n" default:"many"`
+	}](); err == nil || !strings.Contains(err.Error(), "many") {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestNumberParameter(t *testing.T) {
 	type search struct {
 		N json.Number `query:"n"`
@@ -185,7 +220,17 @@ func TestEmbeddedWithOptions(t *testing.T) {
 	if p := problem(t, err); p == nil || len(p.Fields) != 1 || p.Fields[0].Pointer != "/c" {
 		t.Errorf("got %v", err)
 	}
+	// One that is no struct is a member by the name of its type.
+	_, err = validate.Decode[struct {
+		Email `json:",omitempty" validate:"email"`
+	}](nop{}, post(`{"Email":"a"}`))
+	if p := problem(t, err); p == nil || len(p.Fields) != 1 || p.Fields[0].Pointer != "/Email" {
+		t.Errorf("got %v", err)
+	}
 }
+
+// Email is embedded.
+type Email string
 
 // The time that a long language tag takes does not grow with the square of its length.
 func TestLongLanguageTag(t *testing.T) {
