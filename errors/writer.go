@@ -4,17 +4,21 @@ import (
 	"bufio"
 	stderrors "errors"
 	"io"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
+	"strings"
 )
 
 // A writer is the chain's only ResponseWriter. It remembers whether the response
 // has begun, and can hold back what a ServeMux answers of its own.
 type writer struct {
 	http.ResponseWriter
-	id       [1]string // the value of X-Request-Id, which saves an allocation here
-	status   int       // the final status once the header was sent, else 0
-	hijacked bool      // the handler owns the connection
+	id       [1]string   // the value of X-Request-Id, which saves an allocation here
+	status   int         // the final status once the header was sent, else 0
+	hijacked bool        // the handler owns the connection
+	before   http.Header // what doors had set before an informational response, or nil
 
 	// While mux is set, a 404 or 405 that comes when its Pattern is empty is the
 	// mux's own: a handler runs only after a pattern matched.
@@ -33,9 +37,49 @@ func (w *writer) WriteHeader(status int) {
 		w.held = status
 		return
 	case w.status == 0 && final(status):
+		w.restore()
 		w.status = status
+	case w.status == 0 && w.before == nil && status >= 100 && status < 200:
+		w.before = maps.Clone(w.Header())
 	}
 	w.ResponseWriter.WriteHeader(status)
+}
+
+// restore sets the fields of doors again if all is gone that there was before an informational
+// response: httputil.ReverseProxy clears the header behind each that it passes on, which a
+// client can ask for with Expect.
+func (w *writer) restore() {
+	before := w.before
+	if before == nil {
+		return
+	}
+	w.before = nil
+	h := w.Header()
+	for name, values := range before {
+		if now := h[name]; len(now) > 0 && len(values) > 0 && &now[0] == &values[0] {
+			return // as it was
+		}
+	}
+	for name, values := range before {
+		switch {
+		case !ofDoors(name):
+		case len(h[name]) == 0:
+			h[name] = values
+		case strings.HasPrefix(name, "Content-Security-Policy"): // each of several holds
+			h[name] = append(slices.Clip(values), h[name]...)
+		}
+	}
+}
+
+// ofDoors reports whether doors set a field for all answers, and not a handler for one.
+func ofDoors(name string) bool {
+	switch name {
+	case "Content-Security-Policy", "Content-Security-Policy-Report-Only", "Strict-Transport-Security", "X-Content-Type-Options",
+		"X-Frame-Options", "Referrer-Policy", "Permissions-Policy", "Cross-Origin-Opener-Policy", "Cross-Origin-Resource-Policy",
+		"Cross-Origin-Embedder-Policy", "Reporting-Endpoints", "Cache-Control", "Vary", "X-Request-Id":
+		return true
+	}
+	return strings.HasPrefix(name, "Access-Control-")
 }
 
 func (w *writer) Write(b []byte) (int, error) {
@@ -82,6 +126,9 @@ func (w *writer) FlushError() error {
 	if w.held != 0 {
 		return nil
 	}
+	if w.status == 0 {
+		w.restore()
+	}
 	err := http.NewResponseController(w.ResponseWriter).Flush()
 	if !stderrors.Is(err, http.ErrNotSupported) { // a broken connection has begun as well
 		w.begin()
@@ -98,6 +145,7 @@ func (w *writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 
 func (w *writer) begin() {
 	if w.status == 0 {
+		w.restore()
 		w.status = http.StatusOK
 	}
 }

@@ -65,6 +65,8 @@ type CSP struct {
 // [Secure] above has set, for routes that answer with pages. It panics if c can't work: with a
 // source that is none, that has no effect beside others, or that is unsafe and not allowed.
 //
+// One Page with a Nonce is meant for a route: of two, [Nonce] knows the inner one's alone.
+//
 // Refusals and errors below carry it as well. Where FrameAncestors names someone, Page takes
 // X-Frame-Options away, which would contradict; with Nonce it says no-store, as a nonce that
 // comes twice is none.

@@ -15,13 +15,14 @@ import (
 // browsers authenticate to by a cookie, Basic or a client certificate. It answers
 // with 403 what a page of another origin makes a browser send: requests whose
 // Sec-Fetch-Site is neither same-origin nor none, or, from browsers before 2023, whose
-// Origin is not the request's host. Requests with neither field do not come from a
-// browser and pass, and so do GET, HEAD and OPTIONS, unless they open a WebSocket,
-// which no same-origin policy protects. Such methods must not change anything; where
-// one does, use [SameOrigin].
+// Origin is not the request's host. Requests with neither field pass, since over HTTPS, and to
+// localhost, they do not come from a browser of today; over plain HTTP browsers leave out
+// Sec-Fetch-Site, so have [RequireHTTPS] above. GET, HEAD and OPTIONS pass too, unless they
+// open a WebSocket, which no same-origin policy protects. Such methods must not change
+// anything; where one does, use [SameOrigin].
 //
-// Pages of trustedOrigins, such as "https://app.example.com", may send anything.
-// Origins are compared whole. CSRF panics if one is not written as a browser does:
+// Pages of trustedOrigins, such as "https://app.example.com", may send anything that has an
+// Origin, which links and plain GET requests have not. Origins are compared whole. CSRF panics if one is not written as a browser does:
 // scheme, host in lower case, a port only if it is not the scheme's default.
 //
 // It is [http.CrossOriginProtection] with answers of this module, and with two

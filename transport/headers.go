@@ -47,7 +47,7 @@ type Headers struct {
 	// [Permissions].
 	PermissionsPolicy string
 
-	// Omit names the fields that are not sent, such as "X-Frame-Options". All those
+	// Omit names the fields that this door does not set, such as "X-Frame-Options". All those
 	// above can be left out, and X-Content-Type-Options, which is always nosniff.
 	Omit []string
 }
@@ -55,7 +55,10 @@ type Headers struct {
 // Secure returns a door that sets h on every response of the handlers below,
 // refusals, errors and recovered panics included. They may set another value for
 // themselves, with Header.Set; http.FileServer takes Cache-Control off its own
-// errors. The values are shared between requests, so nothing
+// errors. An httputil.ReverseProxy adds the fields of the service behind it to these, and takes
+// these away after an informational response, unless errors.Recover is above: delete in its
+// ModifyResponse what the service behind sends twice, as two Cross-Origin-Opener-Policy fields
+// are none to a browser. The values are shared between requests, so nothing
 // may write into a slice that it found in the response's Header; Set, Add and Del do
 // not.
 //

@@ -36,7 +36,7 @@ type PathRules struct {
 //   - empty segments, as in //admin
 //   - the segments . and .., also with encoded dots
 //   - letters, digits, '.', '-' and '_' that are encoded for no reason, as in /%61dmin (RFC 3986,
-//     section 6.2.2.2)
+//     section 6.2.2.2); '~' is left alone, as older clients encode it
 //   - backslashes and encoded slashes: \, %5C, %2F
 //   - semicolons: ; and %3B
 //   - what is encoded twice: %252F
@@ -44,7 +44,9 @@ type PathRules struct {
 //   - '#' and blanks, which no client sends
 //   - a target that is no path: CONNECT, *, and a URL without one, as in a:b
 //
-// A slash at the end is not empty. Upper and lower case are not the same to a ServeMux, nor
+// An encoded question mark or number sign (%3F, %23) passes, as path values may have them:
+// what decodes a path before it looks for the query sees another one. A slash at the end is
+// not empty. Upper and lower case are not the same to a ServeMux, nor
 // are a letter and its full-width form, and this is no door for systems to which they are.
 //
 // It looks at the request's target as the client sent it, and at the path as the doors
