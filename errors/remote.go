@@ -31,7 +31,8 @@ type RemoteProblem struct {
 	// Extensions are the other members, as encoding/json decodes them into an any; numbers are
 	// json.Number.
 	Extensions map[string]any
-	// RetryAfter is how long the answer says to wait. 0 if it does not.
+	// RetryAfter is how long the answer says to wait, however long: bound it before you wait. 0
+	// if it does not.
 	RetryAfter time.Duration
 }
 

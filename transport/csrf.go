@@ -22,8 +22,9 @@ import (
 // anything; where one does, use [SameOrigin].
 //
 // Pages of trustedOrigins, such as "https://app.example.com", may send anything that has an
-// Origin, which links and plain GET requests have not. Origins are compared whole. CSRF panics if one is not written as a browser does:
-// scheme, host in lower case, a port only if it is not the scheme's default.
+// Origin, which links and plain GET requests have not. Origins are compared whole. CSRF
+// panics if one is not written as a browser does: scheme, host in lower case, a port only if
+// it is not the scheme's default.
 //
 // It is [http.CrossOriginProtection] with answers of this module, and with two
 // more rules for old browsers: an Origin that is no URL with a host ("null") never
@@ -32,7 +33,7 @@ func CSRF(trustedOrigins ...string) func(http.Handler) http.Handler {
 	return newOriginCheck("CSRF", trustedOrigins).door(origin.Applies)
 }
 
-// SameOrigin is [CSRF] for every method: a page of another origin can't even
+// SameOrigin is [CSRF] for every method: over HTTPS, a page of another origin can't even
 // follow a link here. It is for routes that only your own pages and programs use.
 // CORS preflights are refused too, so put a CORS door in front.
 func SameOrigin(trustedOrigins ...string) func(http.Handler) http.Handler {

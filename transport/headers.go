@@ -66,8 +66,9 @@ type Headers struct {
 // [ClientIP] is above, if the trusted proxy says that the client's is.
 //
 // Secure panics if a value could not have the effect that is meant: if it has
-// characters that may not stand in a field, is not a value of that field, or is both
-// set and omitted.
+// characters that may not stand in a field, is not a value of that field (of
+// Content-Security-Policy, Permissions-Policy and Cache-Control only the characters are
+// looked at), or is both set and omitted.
 func Secure(h Headers) func(http.Handler) http.Handler {
 	always, hsts := h.compile()
 	return func(next http.Handler) http.Handler {

@@ -1,6 +1,8 @@
 // Package leaktest shows that secrets do not get out. A test plants canaries where secrets
 // are: in the errors of stores, in connection strings, in what callbacks panic with. Then it
-// checks that no answer and no log has one, however it is written.
+// checks that no answer and no log has one: as it is, backwards, in hexadecimal, in base64,
+// percent-encoded, or in escapes of JSON or HTML. What is compressed, cut or written in another
+// way is not found.
 //
 //	func TestNothingLeaks(t *testing.T) {
 //		canary := leaktest.New(t)
