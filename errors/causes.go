@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"strings"
 )
 
 // statusClientClosed is what several servers log for a request whose client has gone. No
@@ -56,7 +55,7 @@ func (streamError) Error() string { return "" }
 // service, and must not fill its log.
 func ofClient(r *http.Request, err error) *Problem {
 	late := stderrors.Is(err, os.ErrDeadlineExceeded)
-	left := gone(r) && (stderrors.Is(err, io.ErrUnexpectedEOF) || stderrors.As(err, new(streamError)) || closedStream(r, err))
+	left := gone(r) && (stderrors.Is(err, io.ErrUnexpectedEOF) || stderrors.As(err, new(streamError))) || closedStream(r, err)
 	var op *net.OpError
 	var file *fs.PathError
 	switch {
@@ -76,13 +75,16 @@ func ofClient(r *http.Request, err error) *Problem {
 }
 
 // closedStream reports whether an error is one of net/http for an HTTP/2 stream or connection
-// that has ended, for which it has only words.
+// that has ended, for which it has only words. It may come before the context's end.
 func closedStream(r *http.Request, err error) bool {
 	if r.ProtoMajor != 2 {
 		return false
 	}
+	for inner := err; inner != nil; inner = stderrors.Unwrap(inner) {
+		err = inner
+	}
 	text := fmt.Sprint(err) // survives an Error method that panics
-	return strings.HasSuffix(text, "http2: stream closed") || strings.HasSuffix(text, "client disconnected")
+	return text == "http2: stream closed" || text == "client disconnected"
 }
 
 // isClient reports whether an error is of the connection that r came by. That is known by this

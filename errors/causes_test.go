@@ -242,6 +242,8 @@ func TestDeadlinesOfOtherConnections(t *testing.T) {
 		"of a file":                    {os.ErrDeadlineExceeded, "192.0.2.1:1234", 1, 500},
 		"half of something else":       {io.ErrUnexpectedEOF, "192.0.2.1:1234", 1, 500},
 		"a stream of another's":        {fmt.Errorf("dependency: %w", &streamReset{StreamID: 1, Code: 8}), "192.0.2.1:1234", 2, 500},
+		"another's words":              {errors.New("upstream: client disconnected"), "192.0.2.1:1234", 2, 500},
+		"the words over HTTP/1.1":      {errors.New("client disconnected"), "192.0.2.1:1234", 1, 500},
 		"a write":                      {&net.OpError{Op: "write", Addr: ln.Addr(), Err: os.ErrDeadlineExceeded}, ln.Addr().String(), 1, 500},
 		"of a file over HTTP/2":        {&fs.PathError{Op: "read", Path: "|0", Err: os.ErrDeadlineExceeded}, "192.0.2.1:1234", 2, 500},
 		"of a body over HTTP/2":        {os.ErrDeadlineExceeded, "192.0.2.1:1234", 2, 408},
