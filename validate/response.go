@@ -116,7 +116,7 @@ var (
 type sentAs uint8
 
 const (
-	asItsKind   sentAs = iota + 1
+	asItsKind   sentAs = iota
 	asAString          // by its own MarshalText
 	asItPleases        // by its own MarshalJSON
 )
@@ -124,7 +124,7 @@ const (
 // filterable notes how the values of n and below are sent. It returns an error if a type reads
 // itself and does not say what it sends: nothing could be taken out of it.
 func (n *node) filterable(sent map[*node]sentAs) error {
-	if n == nil || sent[n] > 0 {
+	if _, seen := sent[n]; n == nil || seen {
 		return nil
 	}
 	sent[n] = asItsKind
