@@ -45,6 +45,7 @@ type Autocert struct {
 	HTTPClient *http.Client
 }
 
+// manager checks a and returns its manager.
 func (a *Autocert) manager() (*autocert.Manager, error) {
 	if len(a.Hosts) == 0 {
 		return nil, errors.New("transport: Autocert.Hosts: empty")

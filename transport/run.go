@@ -23,8 +23,8 @@ import (
 // TLSConfig has no certificate, and one that allows TLS below 1.2. Run returns an
 // error if it can't listen, or if serving fails.
 //
-// A server of NewServer runs once; another Run is an error. To stop on a signal, give Run the context of
-// signal.NotifyContext.
+// A server of [NewServer] runs once; another Run is an error. To stop on a signal, give Run
+// the context of signal.NotifyContext.
 func Run(ctx context.Context, srv *http.Server) error {
 	s, err := runnable(srv)
 	if err != nil {

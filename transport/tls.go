@@ -112,7 +112,6 @@ func baseTLS() *tls.Config {
 	}
 }
 
-// manager checks a and returns its manager.
 // reloadEvery is how often certificate files are looked at, at most.
 const reloadEvery = time.Minute
 

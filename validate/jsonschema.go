@@ -42,10 +42,10 @@ func (v *Validator[T]) Schema() (json.RawMessage, error) {
 	if n == nil {
 		return nil, fmt.Errorf("validate: Schema: %s has no JSON body", typeName(v.plan.typ))
 	}
-	s := &schemer{rules: v.plan.rules, names: map[named]string{}, defs: map[string]any{}, open: v.lim.allowUnknown}
+	s := &schemer{rules: v.plan.rules, names: map[definition]string{}, defs: map[string]any{}, open: v.lim.allowUnknown}
 	var m schema
 	if n.kind == structNode {
-		s.names[named{n.object, false}] = "#"
+		s.names[definition{n.object, false}] = "#"
 		m = s.object(n)
 	} else {
 		m = s.node(n, nil, "", false)
@@ -61,13 +61,14 @@ type schema map[string]any
 
 type schemer struct {
 	rules *rules
-	names map[named]string // what refers to an object
+	names map[definition]string // what refers to an object
 	defs  map[string]any
 	open  bool // unknown members are skipped
 	bare  bool // the rules of structs don't hold
 }
 
-type named struct {
+// A definition is that of an object, with its rules or bare.
+type definition struct {
 	object *object
 	bare   bool
 }
@@ -233,7 +234,7 @@ func (s *schemer) refer(n *node) schema {
 	if n.typ.Name() == "" {
 		return s.object(n) // without a name it can't be inside itself
 	}
-	id := named{n.object, s.bare}
+	id := definition{n.object, s.bare}
 	ref, ok := s.names[id]
 	if !ok {
 		base := unsafeInName.ReplaceAllString(n.typ.Name(), "_")

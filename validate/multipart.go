@@ -255,7 +255,7 @@ type ownError struct{ error }
 
 // parts takes the parts of a form.
 func (d *decoder) parts(p *plan, body *partsReader, boundary string, v reflect.Value) error {
-	unknown, left := false, room{d.lim.memory, d.lim.memory}
+	unknown, left := false, formRoom{d.lim.memory, d.lim.memory}
 	reader := multipart.NewReader(body, boundary)
 	for n := 1; ; n++ {
 		part, err := reader.NextRawPart()
@@ -311,13 +311,13 @@ func disposition(part *multipart.Part) (name, filename string, isFile, ok bool) 
 // forbids: some programs prefer them, and others don't know them.
 var extended = regexp.MustCompile(`(?i);[\pZ\pC]*(file)?name\*`)
 
-// A room is how much of a form may still be held in memory: one of its own for the fields, so
+// A formRoom is how much of a form may still be held in memory: one of its own for the fields, so
 // that whether they fit does not depend on the files before them.
-type room struct{ fields, files int64 }
+type formRoom struct{ fields, files int64 }
 
 // part takes one part. left is the room for it and for those after it. An
 // error is one of reading, or an ownError.
-func (d *decoder) part(p *param, x *values, part *multipart.Part, filename string, isFile bool, left *room, v reflect.Value) error {
+func (d *decoder) part(p *param, x *values, part *multipart.Part, filename string, isFile bool, left *formRoom, v reflect.Value) error {
 	switch {
 	case d.forbids(p.scope):
 		d.reject(p, "forbidden", "may not be sent with these credentials")
@@ -349,7 +349,7 @@ func (d *decoder) part(p *param, x *values, part *multipart.Part, filename strin
 const sniffed = 512
 
 // file takes the file of one part.
-func (d *decoder) file(p *param, x *values, part *multipart.Part, filename string, left *room, v reflect.Value) error {
+func (d *decoder) file(p *param, x *values, part *multipart.Part, filename string, left *formRoom, v reflect.Value) error {
 	head := make([]byte, sniffed)
 	n, err := io.ReadFull(part, head)
 	switch {

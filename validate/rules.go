@@ -39,7 +39,7 @@ func newRules(typ reflect.Type, nodes map[reflect.Type]*node, setup func(*valida
 			return t.name
 		})
 	}
-	if err := guarded(r.v); err != nil {
+	if err := boundLanguageTags(r.v); err != nil {
 		return nil, err
 	}
 	if setup != nil {
@@ -79,9 +79,9 @@ func newRules(typ reflect.Type, nodes map[reflect.Type]*node, setup func(*valida
 // room for 35 characters.
 const maxLanguageTag = 255
 
-// guarded keeps v's rules from what takes them very long: the time that the one for language
+// boundLanguageTags keeps v's rules from what takes them very long: the time that the one for language
 // tags takes grows with the square of their length.
-func guarded(v *validator.Validate) error {
+func boundLanguageTags(v *validator.Validate) error {
 	plain := validator.New()
 	for _, name := range []string{"bcp47_language_tag", "bcp47_strict_language_tag"} {
 		err := v.RegisterValidation(name, func(f validator.FieldLevel) bool {

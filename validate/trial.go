@@ -94,10 +94,8 @@ func (t *trial) field(parent reflect.Value, typ reflect.Type, tag, where string)
 	before := len(t.errs)
 	if inner := deref(level); isStruct(inner) && !closed {
 		t.structure(inner, where)
-	} else if isList(inner) && !closed {
-		if hasRules(inner) {
-			t.fail(where, `is a %s whose elements have rules; without "dive" in its validate tag they are not checked`, level)
-		}
+	} else if isList(inner) && !closed && hasRules(inner) {
+		t.fail(where, `is a %s whose elements have rules; without "dive" in its validate tag they are not checked`, level)
 	}
 	if len(t.errs) > before {
 		return // what is wrong inside would be said of the field again
