@@ -176,12 +176,14 @@ func TestTimeoutOfTheConnection(t *testing.T) {
 }
 
 // Who reads the body once the handler has returned, as a RoundTripper may, gets net/http's error,
-// and neither a panic nor the deadline of another request.
+// and neither a panic (HTTP/2) nor the deadline of the next request (HTTP/1.1).
 func TestTimedBodyAfterTheHandler(t *testing.T) {
+	const short = 300 * time.Millisecond
 	for name, h2 := range map[string]bool{"HTTP/1.1": false, "HTTP/2": true} {
 		t.Run(name, func(t *testing.T) {
 			returned, got := make(chan struct{}), make(chan any, 1)
-			srv, conf := newServer(t, transport.Timeout(transport.Timeouts{Read: time.Second})(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			mux := http.NewServeMux()
+			mux.Handle("POST /", transport.Timeout(transport.Timeouts{Read: short})(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				body := r.Body
 				go func() {
 					defer func() { got <- recover() }()
@@ -190,21 +192,31 @@ func TestTimedBodyAfterTheHandler(t *testing.T) {
 				}()
 				_ = body.Close()
 				w.WriteHeader(http.StatusNoContent)
-			})), transport.ServerConfig{})
+			})))
+			mux.HandleFunc("GET /", func(w http.ResponseWriter, r *http.Request) {
+				close(returned)
+				if cause := <-got; cause != nil {
+					t.Errorf("panic: %v", cause)
+				}
+				select {
+				case <-r.Context().Done():
+					t.Error("the next request was given up")
+				case <-time.After(3 * short):
+				}
+			})
+			srv, conf := newServer(t, mux, transport.ServerConfig{})
 			r := start(t, srv)
 			c := client(t, conf, h2)
-			resp, err := c.Post("https://"+r.addr+"/", "text/plain", strings.NewReader("x"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			_ = resp.Body.Close()
-			// Another request has come and gone, so that the first is over.
-			if resp, err := c.Get("https://" + r.addr + "/"); err == nil {
+			for _, method := range []string{"POST", "GET"} {
+				req, err := http.NewRequest(method, "https://"+r.addr+"/", strings.NewReader(map[string]string{"POST": "x"}[method]))
+				if err != nil {
+					t.Fatal(err)
+				}
+				resp, err := c.Do(req)
+				if err != nil {
+					t.Fatal(err)
+				}
 				_ = resp.Body.Close()
-			}
-			close(returned)
-			if cause := <-got; cause != nil {
-				t.Errorf("panic: %v", cause)
 			}
 		})
 	}
