@@ -37,12 +37,25 @@ func (w *writer) WriteHeader(status int) {
 		w.held = status
 		return
 	case w.status == 0 && final(status):
-		w.restore()
+		w.prepare()
 		w.status = status
 	case w.status == 0 && w.before == nil && status >= 100 && status < 200:
 		w.before = maps.Clone(w.Header())
 	}
 	w.ResponseWriter.WriteHeader(status)
+}
+
+// prepare makes the header ready to be sent with a final status.
+func (w *writer) prepare() {
+	w.restore()
+	h := w.Header()
+	for _, name := range [...]string{"Cross-Origin-Opener-Policy", "Cross-Origin-Embedder-Policy", "Cross-Origin-Resource-Policy"} {
+		// httputil.ReverseProxy adds those of the service behind it. Two are none to a browser;
+		// what was set last counts, as with Header.Set.
+		if values := h[name]; len(values) > 1 {
+			h[name] = values[len(values)-1:]
+		}
+	}
 }
 
 // restore sets the fields of doors again if all is gone that there was before an informational
@@ -127,7 +140,7 @@ func (w *writer) FlushError() error {
 		return nil
 	}
 	if w.status == 0 {
-		w.restore()
+		w.prepare()
 	}
 	err := http.NewResponseController(w.ResponseWriter).Flush()
 	if !stderrors.Is(err, http.ErrNotSupported) { // a broken connection has begun as well
@@ -145,7 +158,7 @@ func (w *writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 
 func (w *writer) begin() {
 	if w.status == 0 {
-		w.restore()
+		w.prepare()
 		w.status = http.StatusOK
 	}
 }

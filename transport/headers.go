@@ -55,12 +55,14 @@ type Headers struct {
 // Secure returns a door that sets h on every response of the handlers below,
 // refusals, errors and recovered panics included. They may set another value for
 // themselves, with Header.Set; http.FileServer takes Cache-Control off its own
-// errors. An httputil.ReverseProxy adds the fields of the service behind it to these, and takes
-// these away after an informational response, unless errors.Recover is above: delete in its
-// ModifyResponse what the service behind sends twice, as two Cross-Origin-Opener-Policy fields
-// are none to a browser. The values are shared between requests, so nothing
-// may write into a slice that it found in the response's Header; Set, Add and Del do
-// not.
+// errors. The values are shared between requests, so nothing may write into a slice that it
+// found in the response's Header; Set, Add and Del do not.
+//
+// An httputil.ReverseProxy adds the fields of the service behind it to these, and takes these
+// away after an informational response. With errors.Recover above they come back, and of the
+// Cross-Origin fields, of which two are none to a browser, the one of the service behind is
+// sent; all others are sent twice. Without it, delete in the proxy's ModifyResponse what
+// Secure sets.
 //
 // Strict-Transport-Security is sent if the request's connection is TLS, or, where
 // [ClientIP] is above, if the trusted proxy says that the client's is.

@@ -14,8 +14,9 @@ import (
 	"github.com/sallyport/sallyport/transport"
 )
 
-// A ReverseProxy clears the header behind each informational response. What doors have set is
-// on the answer all the same.
+// A ReverseProxy adds the fields of the service behind it to those that doors have set, and
+// clears all of them behind each informational response. Each is on the answer all the same, and
+// once where two would be none.
 func TestSecureAroundAProxy(t *testing.T) {
 	behind := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
@@ -31,6 +32,8 @@ func TestSecureAroundAProxy(t *testing.T) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		w.Header().Set("Cache-Control", "max-age=5")
 		w.Header().Set("Content-Security-Policy", "default-src 'self'")
+		w.Header().Set("Cross-Origin-Opener-Policy", "same-origin-allow-popups")
+		w.Header().Set("Cross-Origin-Resource-Policy", "same-site")
 		if r.URL.Path == "/empty" {
 			w.WriteHeader(http.StatusNoContent)
 			return
@@ -70,6 +73,9 @@ func TestSecureAroundAProxy(t *testing.T) {
 			}
 		}
 		csp, broken := resp.Header.Values("Content-Security-Policy"), tt.path == "/broken"
+		if got := resp.Header.Get("Cross-Origin-Opener-Policy") + " " + resp.Header.Get("Cross-Origin-Resource-Policy"); (got == "same-origin-allow-popups same-site") == broken {
+			t.Errorf("%s, expecting %t: the Cross-Origin policies are %s", tt.path, tt.expect, got)
+		}
 		if !strings.HasPrefix(csp[0], "default-src 'none'") || len(csp) != map[bool]int{true: 1, false: 2}[broken] || (resp.StatusCode == http.StatusInternalServerError) != broken || resp.Header.Get("Link") != "" {
 			t.Errorf("%s, expecting %t: got %s with %v", tt.path, tt.expect, resp.Status, resp.Header)
 		}

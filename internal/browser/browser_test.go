@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"os/exec"
 	"regexp"
@@ -51,11 +53,11 @@ func browse(ctx context.Context, t *testing.T, args ...string) *exec.Cmd {
 }
 
 // open has the browser load a page, run its scripts, and returns what it has become.
-func open(t *testing.T, url string) string {
+func open(t *testing.T, page string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	cmd := browse(ctx, t, "--virtual-time-budget=20000", "--dump-dom", url)
+	cmd := browse(ctx, t, "--virtual-time-budget=20000", "--dump-dom", page)
 	var log strings.Builder
 	cmd.Stderr = &log
 	out, err := cmd.Output()
@@ -68,9 +70,9 @@ func open(t *testing.T, url string) string {
 var result = regexp.MustCompile(`(?s)<pre id="result">(.*?)</pre>`)
 
 // results opens a page of the kind that page makes, and returns what its steps came to.
-func results(t *testing.T, url string) map[string]string {
+func results(t *testing.T, page string) map[string]string {
 	t.Helper()
-	dom := open(t, url)
+	dom := open(t, page)
 	m := result.FindStringSubmatch(dom)
 	if m == nil {
 		t.Fatalf("the page has no result: %s", dom)
@@ -160,7 +162,7 @@ func (s *site) at(host string) string { return strings.Replace(s.URL, "127.0.0.1
 // another site.
 func TestWhatABrowserMayDo(t *testing.T) {
 	chromium(t)
-	service, allowed, other := newSite(t), newSite(t), newSite(t)
+	service, allowed, other, behind := newSite(t), newSite(t), newSite(t), newSite(t)
 	e := &entered{count: make(map[string]int)}
 
 	discard := slog.New(slog.DiscardHandler)
@@ -174,6 +176,12 @@ func TestWhatABrowserMayDo(t *testing.T) {
 	service.mux.Handle("/private", sallyport.Chain(secure, transport.SameOrigin())(e.say("private")))
 	service.mux.Handle("/guarded.gif", secure(e.say(pixel)))
 	service.mux.Handle("/open.gif", e.say(pixel))
+	target, err := url.Parse(behind.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	behind.mux.Handle("/proxied.gif", secure(e.say(pixel)))
+	service.mux.Handle("/proxied.gif", secure(httputil.NewSingleHostReverseProxy(target)))
 	service.mux.Handle("/unguarded", e.say("unguarded"))
 	service.mux.Handle("/self", page(map[string]string{
 		"post":    `ask('/form', {method: 'POST', body: 'a=1'})`,
@@ -192,6 +200,7 @@ func TestWhatABrowserMayDo(t *testing.T) {
 		"unguarded":    fmt.Sprintf(`ask(%q, {method: 'POST', mode: 'no-cors', body: 'a=1'})`, to("/unguarded")),
 		"guarded":      fmt.Sprintf(`image(%q)`, to("/guarded.gif")),
 		"open":         fmt.Sprintf(`image(%q)`, to("/open.gif")),
+		"proxied":      fmt.Sprintf(`image(%q)`, to("/proxied.gif")),
 	}))
 	other.mux.Handle("/", page(map[string]string{
 		"get": fmt.Sprintf(`ask(%q, {headers: {Authorization: 'Bearer x'}})`, to("/data")),
@@ -208,7 +217,7 @@ func TestWhatABrowserMayDo(t *testing.T) {
 			map[string]string{
 				"get": "200 data", "put": "200 data", "delete": "blocked", "other header": "blocked",
 				"form": "blocked", "private": "blocked", // refused, and their answers kept from the page
-				"guarded": "blocked", "open": "loaded", "unguarded": "opaque",
+				"guarded": "blocked", "proxied": "blocked", "open": "loaded", "unguarded": "opaque",
 			},
 			map[string]int{"GET /data": 1, "PUT /data": 1, "DELETE /data": 0, "POST /form": 0, "GET /private": 0, "POST /unguarded": 1},
 		},
