@@ -37,7 +37,8 @@ type CSP struct {
 	BaseURI        []string
 
 	// Nonce allows the scripts and styles that have the nonce of the answer, which [Nonce]
-	// returns. Each answer has its own, of 128 random bits.
+	// returns. Each answer has its own, of 128 random bits. Where StyleSrc has 'unsafe-inline',
+	// which browsers pass over beside a nonce, it is for scripts alone.
 	Nonce bool
 	// StrictDynamic also allows what an allowed script loads. It needs Nonce, or hashes in
 	// ScriptSrc, and makes browsers pass over the hosts there.
@@ -57,7 +58,8 @@ type CSP struct {
 	// AllowUnsafeScripts allows sources of scripts that make a policy worthless against
 	// injected ones: 'unsafe-inline', 'unsafe-eval', 'unsafe-hashes', *, whole schemes.
 	AllowUnsafeScripts bool
-	// AllowUnsafeStyles allows 'unsafe-inline' and * for styles.
+	// AllowUnsafeStyles allows 'unsafe-inline', * and whole schemes for styles. DefaultSrc needs
+	// it as well where it is what styles are left to.
 	AllowUnsafeStyles bool
 }
 
@@ -65,7 +67,8 @@ type CSP struct {
 // [Secure] above has set, for routes that answer with pages. It panics if c can't work: with a
 // source that is none, that has no effect beside others, or that is unsafe and not allowed.
 //
-// One Page with a Nonce is meant for a route: of two, [Nonce] knows the inner one's alone.
+// Of two for a route, the inner one's policy is sent, or both if one of them is ReportOnly. They
+// have the same nonce.
 //
 // Refusals and errors below carry it as well. Where FrameAncestors names someone, Page takes
 // X-Frame-Options away, which would contradict; with Nonce it says no-store, as a nonce that
@@ -79,27 +82,40 @@ func Page(c CSP) func(http.Handler) http.Handler {
 		mustHandler("Page", next)
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			h := w.Header()
-			if len(c.FrameAncestors) > 0 && !c.ReportOnly {
+			if p.framed {
 				delete(h, "X-Frame-Options") // which knows less, and would contradict
 			}
-			if p.endpoints != nil {
-				h["Reporting-Endpoints"] = p.endpoints
+			if p.endpoints != nil { // the last of a name counts (RFC 9651, section 4.2.2)
+				h["Reporting-Endpoints"] = append(slices.Clip(h["Reporting-Endpoints"]), p.endpoints...)
 			}
 			if !c.Nonce {
 				h[p.name] = p.whole
 			} else {
-				var b [16]byte
-				_, _ = rand.Read(b[:]) // never fails
-				nonce := base64.StdEncoding.EncodeToString(b[:])
 				var s *scope.Scope
 				s, r = scope.For(r)
-				s.Nonce = nonce
+				if s.Nonce == "" || !says(h, s.Nonce) { // not that of this answer
+					var b [16]byte
+					_, _ = rand.Read(b[:]) // never fails
+					s.Nonce = base64.StdEncoding.EncodeToString(b[:])
+				}
 				h["Cache-Control"] = []string{"no-store"}
-				h[p.name] = []string{strings.Join(p.parts, nonce)}
+				h[p.name] = []string{strings.Join(p.parts, s.Nonce)}
 			}
 			next.ServeHTTP(w, r)
 		})
 	}
+}
+
+// says reports whether a policy in h has the nonce, as a Page further out has set it.
+func says(h http.Header, nonce string) bool {
+	for _, name := range [...]string{enforced, reportOnly} {
+		for _, policy := range h[name] {
+			if strings.Contains(policy, "'nonce-"+nonce+"'") {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // Nonce returns the nonce of the answer to the request of ctx, for the attributes of its
@@ -131,6 +147,13 @@ func (c CSP) String() string {
 	return strings.TrimSuffix(p.whole[0], reportGroup)
 }
 
+const (
+	enforced   = "Content-Security-Policy"
+	reportOnly = "Content-Security-Policy-Report-Only"
+)
+
+// reportGroup names where reports of an enforced policy go. A policy that only reports has another
+// name, so that both can stand in one answer.
 const reportGroup = "; report-to csp"
 
 // A compiledCSP is a policy as it is sent.
@@ -139,65 +162,74 @@ type compiledCSP struct {
 	whole     []string // without a nonce
 	parts     []string // with one: what stands between the nonces
 	endpoints []string
+	framed    bool // somebody may frame the page
 }
 
 func (c *CSP) compile() (p compiledCSP, err error) {
-	p.name = "Content-Security-Policy"
+	p.name = enforced
 	if c.ReportOnly {
-		p.name += "-Report-Only"
+		p.name = reportOnly
 		if c.ReportTo == "" {
 			return p, errors.New("transport: CSP.ReportOnly: has no effect without ReportTo")
 		}
 	}
-	script, style := slices.Clone(c.ScriptSrc), slices.Clone(c.StyleSrc)
+	script, style := c.ScriptSrc, c.StyleSrc
+	var addScript, addStyle []string
 	if c.StrictDynamic {
 		if !c.Nonce && !slices.ContainsFunc(script, hashSource.MatchString) {
 			return p, errors.New("transport: CSP.StrictDynamic: needs Nonce, or hashes in ScriptSrc, or nothing would run")
 		}
-		script = append(script, strictDynamic)
+		addScript = append(addScript, strictDynamic)
 	}
 	const nonce = "\x00" // no source has it
 	if c.Nonce {
-		for _, l := range []*[]string{&script, &style} {
-			if slices.Equal(*l, []string{"'none'"}) {
-				*l = nil
-			}
-			*l = append(*l, "'nonce-"+nonce+"'")
+		addScript = append(addScript, "'nonce-"+nonce+"'")
+		if !slices.Contains(style, unsafeInline) {
+			addStyle = append(addStyle, "'nonce-"+nonce+"'")
+		}
+		none := []string{"'none'"}
+		if slices.Equal(script, none) {
+			script = nil
+		}
+		if slices.Equal(style, none) {
+			style = nil
 		}
 	}
 	var b strings.Builder
 	for _, d := range []struct {
 		field, name string
-		sources     []string
-		own, always bool // own: not left to default-src
+		sources     []string // the caller's
+		added       []string // for a switch
+		always      bool     // not left to default-src
 	}{
-		{"DefaultSrc", "default-src", c.DefaultSrc, true, true},
-		{"ScriptSrc", "script-src", script, false, false},
-		{"StyleSrc", "style-src", style, false, false},
-		{"ImgSrc", "img-src", c.ImgSrc, false, false},
-		{"FontSrc", "font-src", c.FontSrc, false, false},
-		{"ConnectSrc", "connect-src", c.ConnectSrc, false, false},
-		{"MediaSrc", "media-src", c.MediaSrc, false, false},
-		{"FrameSrc", "frame-src", c.FrameSrc, false, false},
-		{"WorkerSrc", "worker-src", c.WorkerSrc, false, false},
-		{"ManifestSrc", "manifest-src", c.ManifestSrc, false, false},
-		{"", "object-src", nil, true, true},
-		{"FrameAncestors", "frame-ancestors", c.FrameAncestors, true, true},
-		{"FormAction", "form-action", c.FormAction, true, true},
-		{"BaseURI", "base-uri", c.BaseURI, true, true},
+		{"DefaultSrc", "default-src", c.DefaultSrc, nil, true},
+		{"ScriptSrc", "script-src", script, addScript, false},
+		{"StyleSrc", "style-src", style, addStyle, false},
+		{"ImgSrc", "img-src", c.ImgSrc, nil, false},
+		{"FontSrc", "font-src", c.FontSrc, nil, false},
+		{"ConnectSrc", "connect-src", c.ConnectSrc, nil, false},
+		{"MediaSrc", "media-src", c.MediaSrc, nil, false},
+		{"FrameSrc", "frame-src", c.FrameSrc, nil, false},
+		{"WorkerSrc", "worker-src", c.WorkerSrc, nil, false},
+		{"ManifestSrc", "manifest-src", c.ManifestSrc, nil, false},
+		{"", "object-src", nil, nil, true},
+		{"FrameAncestors", "frame-ancestors", c.FrameAncestors, nil, true},
+		{"FormAction", "form-action", c.FormAction, nil, true},
+		{"BaseURI", "base-uri", c.BaseURI, nil, true},
 	} {
-		if d.sources == nil && !d.always {
+		if d.sources == nil && d.added == nil && !d.always {
 			continue
 		}
-		if len(d.sources) == 0 {
-			d.sources = []string{"'none'"}
-		}
+		all := slices.Concat(d.sources, d.added)
 		for _, s := range d.sources {
-			if err := c.source(d.name, s, len(d.sources), nonce); err != nil {
+			if err := c.source(d.name, s, all); err != nil {
 				return p, fmt.Errorf("transport: CSP.%s: %w", d.field, err)
 			}
 		}
-		b.WriteString(d.name + " " + strings.Join(d.sources, " ") + "; ")
+		if len(all) == 0 {
+			all = []string{"'none'"}
+		}
+		b.WriteString(d.name + " " + strings.Join(all, " ") + "; ")
 	}
 	if c.RequireTrustedTypes {
 		b.WriteString("require-trusted-types-for 'script'; ")
@@ -209,9 +241,14 @@ func (c *CSP) compile() (p compiledCSP, err error) {
 		if !reportPlace.MatchString(c.ReportTo) || strings.HasPrefix(c.ReportTo, "//") { // another host's
 			return p, fmt.Errorf("transport: CSP.ReportTo: %q is neither a path nor an https URL", c.ReportTo)
 		}
-		b.WriteString("report-uri " + c.ReportTo + reportGroup + "; ")
-		p.endpoints = []string{`csp="` + c.ReportTo + `"`}
+		group := reportGroup
+		if c.ReportOnly {
+			group += "-report-only"
+		}
+		b.WriteString("report-uri " + c.ReportTo + group + "; ")
+		p.endpoints = []string{strings.TrimPrefix(group, "; report-to ") + `="` + c.ReportTo + `"`}
 	}
+	p.framed = !c.ReportOnly && len(c.FrameAncestors) > 0 && c.FrameAncestors[0] != "'none'"
 	policy := strings.TrimSuffix(b.String(), "; ")
 	p.whole, p.parts = []string{policy}, strings.Split(policy, nonce)
 	return p, nil
@@ -224,34 +261,45 @@ var (
 	reportPlace  = regexp.MustCompile(`^(https://[a-zA-Z0-9.-]+(:[0-9]{1,5})?)?/[A-Za-z0-9._~!$&()*+=:@%/?-]*$`)
 )
 
-// strictDynamic is a source that only StrictDynamic adds. Written out it is no source.
-const strictDynamic = "'strict-dynamic'"
+const (
+	strictDynamic = "'strict-dynamic'" // only StrictDynamic adds it
+	unsafeInline  = "'unsafe-inline'"
+)
 
 // words are what stands for something else than a host of that name.
 var words = regexp.MustCompile(`(?i)^(self|none|unsafe-[a-z-]+|wasm-unsafe-eval|strict-dynamic|report-sample|nonce-.*|sha(256|384|512)-.*|data|blob|https?|wss?|filesystem|mediastream)$`)
 
-// source checks one of n sources of a directive.
-func (c *CSP) source(directive, s string, n int, nonce string) error {
+// source checks one of the caller's sources of a directive, among all that it has.
+func (c *CSP) source(directive, s string, all []string) error {
 	scripts := slices.Contains([]string{"default-src", "script-src", "worker-src", "frame-src"}, directive)
 	fetch := strings.HasSuffix(directive, "-src")
-	unsafe := false
+	code := slices.Contains([]string{"default-src", "script-src", "style-src"}, directive) // what has inline code
+	unsafe, ofCode := false, false
 	switch s {
 	case "'none'":
-		if n > 1 {
+		if len(all) > 1 {
 			return errors.New("'none' has no effect beside other sources")
 		}
-	case "'self'", "'report-sample'", "'wasm-unsafe-eval'", "'nonce-" + nonce + "'":
+	case "'self'":
+	case "'report-sample'", "'wasm-unsafe-eval'":
+		ofCode = true
 	case strictDynamic:
-		if directive != "script-src" || !c.StrictDynamic {
-			return fmt.Errorf("%s is asked for by StrictDynamic", s)
+		return fmt.Errorf("%s is asked for by StrictDynamic", s)
+	case unsafeInline:
+		if slices.ContainsFunc(all, func(s string) bool { return hashSource.MatchString(s) || strings.HasPrefix(s, "'nonce-") }) {
+			return fmt.Errorf("%s has no effect beside a nonce or a hash", s)
 		}
-	case "'unsafe-inline'", "'unsafe-eval'", "'unsafe-hashes'", "*":
+		unsafe, ofCode = true, true
+	case "'unsafe-eval'", "'unsafe-hashes'":
+		unsafe, ofCode = true, true
+	case "*":
 		unsafe = true
 	default:
 		switch {
 		case words.MatchString(s):
 			return fmt.Errorf("%q would be a host; a keyword stands in single quotes, and a scheme has a colon", s)
 		case hashSource.MatchString(s):
+			ofCode = true
 		case hostSource.MatchString(s):
 			if err := host(s); err != nil {
 				return err
@@ -265,12 +313,15 @@ func (c *CSP) source(directive, s string, n int, nonce string) error {
 			return fmt.Errorf("%q is no source", s)
 		}
 	}
+	styles := directive == "style-src" || directive == "default-src" && c.StyleSrc == nil && !c.Nonce
 	switch {
+	case ofCode && !code:
+		return fmt.Errorf("%s has no effect in %s", s, directive)
 	case unsafe && !fetch:
 		return fmt.Errorf("%s is nearly everyone; name the origins", s)
 	case unsafe && scripts && !c.AllowUnsafeScripts:
 		return fmt.Errorf("%s lets injected scripts run; it needs AllowUnsafeScripts", s)
-	case unsafe && directive == "style-src" && !c.AllowUnsafeStyles:
+	case unsafe && styles && !c.AllowUnsafeStyles:
 		return fmt.Errorf("%s lets injected styles in; it needs AllowUnsafeStyles", s)
 	}
 	return nil

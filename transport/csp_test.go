@@ -35,6 +35,16 @@ func TestASVS_3_4_3_PagePolicy(t *testing.T) {
 			transport.CSP{ScriptSrc: []string{"'unsafe-eval'", "https:"}, AllowUnsafeScripts: true, StyleSrc: []string{"'unsafe-inline'"}, AllowUnsafeStyles: true},
 			"default-src 'none'; script-src 'unsafe-eval' https:; style-src 'unsafe-inline'; " + strictPage[len("default-src 'none'; "):],
 		},
+		{
+			"unsafe for all as asked for",
+			transport.CSP{DefaultSrc: []string{"https:"}, AllowUnsafeScripts: true, AllowUnsafeStyles: true},
+			"default-src https:; " + strictPage[len("default-src 'none'; "):],
+		},
+		{
+			"unsafe for what is no style",
+			transport.CSP{DefaultSrc: []string{"https:"}, StyleSrc: []string{"'self'"}, AllowUnsafeScripts: true},
+			"default-src https:; style-src 'self'; " + strictPage[len("default-src 'none'; "):],
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			h := transport.Secure(transport.Headers{})(transport.Page(tt.csp)(http.HandlerFunc(ok)))
@@ -77,12 +87,63 @@ func TestASVS_3_4_7_ReportingLocation(t *testing.T) {
 		if only {
 			name, other = other, name
 		}
-		if got := w.Header().Get(name); got != strictPage+"; report-uri /csp-reports; report-to csp" || w.Header().Get("Reporting-Endpoints") != `csp="/csp-reports"` {
+		group := map[bool]string{false: "csp", true: "csp-report-only"}[only]
+		if got := w.Header().Get(name); got != strictPage+"; report-uri /csp-reports; report-to "+group || w.Header().Get("Reporting-Endpoints") != group+`="/csp-reports"` {
 			t.Errorf("got %v", w.Header())
 		}
 		if got := w.Header().Get(other); only != (got != "") {
 			t.Errorf("the policy of Secure is %q", got)
 		}
+	}
+}
+
+// Two policies of one answer have the same nonce, and each its own place for reports.
+func TestPageInAPage(t *testing.T) {
+	var nonce string
+	page := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { nonce = transport.Nonce(r.Context()) })
+	enforced := transport.Page(transport.CSP{Nonce: true, ReportTo: "/enforced"})
+	tried := transport.Page(transport.CSP{Nonce: true, StrictDynamic: true, ReportTo: "/tried", ReportOnly: true})
+	seen := make(map[string]bool)
+	for name, h := range map[string]http.Handler{
+		"enforced outside": enforced(http.StripPrefix("/a", tried(page))),
+		"tried outside":    tried(enforced(page)),
+	} {
+		w := do(h, httptest.NewRequest("GET", "/a/", nil))
+		for _, field := range []string{"Content-Security-Policy", "Content-Security-Policy-Report-Only"} {
+			if got := w.Header()[field]; len(got) != 1 || strings.Count(got[0], "'nonce-"+nonce+"'") != 2 {
+				t.Errorf("%s: %s is %q; the nonce is %s", name, field, got, nonce)
+			}
+		}
+		got := w.Header()["Reporting-Endpoints"]
+		slices.Sort(got)
+		if !slices.Equal(got, []string{`csp-report-only="/tried"`, `csp="/enforced"`}) {
+			t.Errorf("%s: Reporting-Endpoints is %q", name, got)
+		}
+		if seen[nonce] {
+			t.Errorf("%s: the nonce of another answer", name)
+		}
+		seen[nonce] = true
+	}
+
+	// A request that a handler makes while it answers another one has an answer, and so a nonce, of
+	// its own.
+	var inside string
+	h := enforced(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		do(enforced(page), httptest.NewRequestWithContext(r.Context(), "GET", "/", nil))
+		inside, nonce = nonce, transport.Nonce(r.Context())
+	}))
+	do(h, httptest.NewRequest("GET", "/", nil))
+	if inside == "" || inside == nonce {
+		t.Errorf("two answers have the nonces %q and %q", inside, nonce)
+	}
+}
+
+// Browsers pass over 'unsafe-inline' beside a nonce.
+func TestNonceBesideUnsafeStyles(t *testing.T) {
+	c := transport.CSP{Nonce: true, StyleSrc: []string{"'unsafe-inline'"}, AllowUnsafeStyles: true}
+	w := do(transport.Page(c)(ok), httptest.NewRequest("GET", "/", nil))
+	if got := w.Header().Get("Content-Security-Policy"); !strings.Contains(got, "; style-src 'unsafe-inline'; ") || !strings.Contains(got, "; script-src 'nonce-") {
+		t.Errorf("got %s", got)
 	}
 }
 
@@ -101,24 +162,33 @@ func TestPageConstruction(t *testing.T) {
 		"CSP.ScriptSrc: 'strict-dynamic' is asked for": {ScriptSrc: []string{"'strict-dynamic'"}},
 		"CSP.ImgSrc: 'strict-dynamic' is asked for":    {ImgSrc: []string{"'strict-dynamic'"}, StrictDynamic: true, Nonce: true},
 		"is no source": {ScriptSrc: []string{"'sha512-" + strings.Repeat("A", 43) + "='"}},
-		"CSP.ScriptSrc: \"self\" would be a host":      {ScriptSrc: []string{"self"}},
-		"CSP.ScriptSrc: 'unsafe-inline' lets":          {ScriptSrc: []string{"'unsafe-inline'"}},
-		"CSP.DefaultSrc: * lets":                       {DefaultSrc: []string{"*"}},
-		"CSP.WorkerSrc: data: lets":                    {WorkerSrc: []string{"data:"}},
-		"CSP.StyleSrc: 'unsafe-inline' lets":           {StyleSrc: []string{"'unsafe-inline'"}},
-		"CSP.ImgSrc: 'none' has no effect":             {ImgSrc: []string{"'none'", "'self'"}},
-		"CSP.ScriptSrc: \"'nonce-abc'\" would be":      {ScriptSrc: []string{"'nonce-abc'"}},
-		"CSP.ImgSrc: \"a; script-src *\" is no source": {ImgSrc: []string{"a; script-src *"}},
-		"CSP.ImgSrc: \"a,b\" is no source":             {ImgSrc: []string{"a,b"}},
-		"CSP.ImgSrc: \"javascript://a\" is no source":  {ImgSrc: []string{"javascript://a"}},
-		"CSP.ImgSrc: \"a\\r\\nb\" is no source":        {ImgSrc: []string{"a\r\nb"}},
-		"CSP.ImgSrc: \"\" is no source":                {ImgSrc: []string{""}},
-		"CSP.ScriptSrc: \"'sha256-abc'\" is no source": {ScriptSrc: []string{"'sha256-abc'"}},
-		"CSP.StrictDynamic: needs Nonce":               {StrictDynamic: true},
-		"CSP.ReportOnly: has no effect":                {ReportOnly: true},
-		"CSP.ReportTo: \"http://a/b\" is neither":      {ReportTo: "http://a/b"},
-		"CSP.ReportTo: \"/a;b\" is neither":            {ReportTo: "/a;b"},
-		"CSP.ReportTo: \"//a.example/b\" is neither":   {ReportTo: "//a.example/b"},
+		"CSP.ScriptSrc: \"self\" would be a host":           {ScriptSrc: []string{"self"}},
+		"CSP.ScriptSrc: 'unsafe-inline' lets":               {ScriptSrc: []string{"'unsafe-inline'"}},
+		"CSP.DefaultSrc: * lets":                            {DefaultSrc: []string{"*"}},
+		"CSP.WorkerSrc: data: lets":                         {WorkerSrc: []string{"data:"}},
+		"CSP.StyleSrc: 'unsafe-inline' lets":                {StyleSrc: []string{"'unsafe-inline'"}},
+		"CSP.ImgSrc: 'none' has no effect":                  {ImgSrc: []string{"'none'", "'self'"}},
+		"CSP.ScriptSrc: \"'nonce-abc'\" would be":           {ScriptSrc: []string{"'nonce-abc'"}},
+		"CSP.ImgSrc: \"a; script-src *\" is no source":      {ImgSrc: []string{"a; script-src *"}},
+		"CSP.ImgSrc: \"a,b\" is no source":                  {ImgSrc: []string{"a,b"}},
+		"CSP.ImgSrc: \"javascript://a\" is no source":       {ImgSrc: []string{"javascript://a"}},
+		"CSP.ImgSrc: \"a\\r\\nb\" is no source":             {ImgSrc: []string{"a\r\nb"}},
+		"CSP.ImgSrc: \"\" is no source":                     {ImgSrc: []string{""}},
+		"CSP.ScriptSrc: \"'sha256-abc'\" is no source":      {ScriptSrc: []string{"'sha256-abc'"}},
+		"CSP.StrictDynamic: needs Nonce":                    {StrictDynamic: true},
+		"CSP.ImgSrc: 'unsafe-inline' has no effect in":      {ImgSrc: []string{"'unsafe-inline'"}, AllowUnsafeScripts: true},
+		"CSP.FormAction: 'unsafe-eval' has no effect in":    {FormAction: []string{"'unsafe-eval'"}, AllowUnsafeScripts: true},
+		"CSP.FrameAncestors: 'report-sample' has no effect": {FrameAncestors: []string{"'report-sample'"}},
+		"CSP.WorkerSrc: 'wasm-unsafe-eval' has no effect":   {WorkerSrc: []string{"'wasm-unsafe-eval'"}},
+		"CSP.BaseURI: 'sha256-":                             {BaseURI: []string{"'sha256-" + strings.Repeat("A", 43) + "='"}},
+		"CSP.ScriptSrc: 'unsafe-inline' has no effect":      {ScriptSrc: []string{"'unsafe-inline'"}, AllowUnsafeScripts: true, Nonce: true},
+		"CSP.StyleSrc: 'unsafe-inline' has no effect":       {StyleSrc: []string{"'unsafe-inline'", "'sha256-" + strings.Repeat("A", 43) + "='"}, AllowUnsafeStyles: true},
+		"CSP.DefaultSrc: https: lets injected styles in":    {DefaultSrc: []string{"https:"}, AllowUnsafeScripts: true},
+		"CSP.StyleSrc: \"'nonce-\\x00'\" would be":          {StyleSrc: []string{"'nonce-\x00'"}, Nonce: true},
+		"CSP.ReportOnly: has no effect":                     {ReportOnly: true},
+		"CSP.ReportTo: \"http://a/b\" is neither":           {ReportTo: "http://a/b"},
+		"CSP.ReportTo: \"/a;b\" is neither":                 {ReportTo: "/a;b"},
+		"CSP.ReportTo: \"//a.example/b\" is neither":        {ReportTo: "//a.example/b"},
 	} {
 		func() {
 			defer func() {
@@ -134,10 +204,11 @@ func TestPageConstruction(t *testing.T) {
 	if got := (transport.CSP{ReportTo: "/r"}).String(); got != strictPage+"; report-uri /r" {
 		t.Errorf("got %s", got)
 	}
-	framed := httptest.NewRecorder()
-	transport.Secure(transport.Headers{})(transport.Page(transport.CSP{FrameAncestors: []string{"'self'"}})(http.HandlerFunc(ok))).ServeHTTP(framed, httptest.NewRequest("GET", "/", nil))
-	if got := framed.Header()["X-Frame-Options"]; got != nil {
-		t.Errorf("beside frame-ancestors: X-Frame-Options is %q", got)
+	for ancestor, want := range map[string]string{"'self'": "", "'none'": "DENY"} {
+		framed := do(transport.Secure(transport.Headers{})(transport.Page(transport.CSP{FrameAncestors: []string{ancestor}})(ok)), httptest.NewRequest("GET", "/", nil))
+		if got := framed.Header().Get("X-Frame-Options"); got != want {
+			t.Errorf("beside frame-ancestors %s: X-Frame-Options is %q, want %q", ancestor, got, want)
+		}
 	}
 }
 
