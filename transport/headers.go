@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/sallyport/sallyport/internal/quoted"
@@ -68,9 +67,10 @@ type Headers struct {
 // [ClientIP] is above, if the trusted proxy says that the client's is.
 //
 // Secure panics if a value could not have the effect that is meant: if it has
-// characters that may not stand in a field, is not a value of that field (of
-// Content-Security-Policy, Permissions-Policy and Cache-Control only the characters are
-// looked at), or is both set and omitted.
+// characters that may not stand in a field, is not a value of that field, or is both
+// set and omitted. Directives that it does not know are refused, as browsers pass over them; of
+// what stands in a directive of Content-Security-Policy only the characters are looked at,
+// where [CSP] looks at all.
 func Secure(h Headers) func(http.Handler) http.Handler {
 	always, hsts := h.compile()
 	return func(next http.Handler) http.Handler {
@@ -107,15 +107,15 @@ func (h Headers) compile() (always []presetField, hsts []string) {
 		check                   func(string) bool
 	}{
 		{"", "X-Content-Type-Options", "", "nosniff", nil},
-		{"ContentSecurityPolicy", "Content-Security-Policy", h.ContentSecurityPolicy, "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; object-src 'none'; form-action 'none'", nil},
+		{"ContentSecurityPolicy", "Content-Security-Policy", h.ContentSecurityPolicy, "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; object-src 'none'; form-action 'none'", isCSP},
 		{"StrictTransportSecurity", "Strict-Transport-Security", h.StrictTransportSecurity, "max-age=31536000; includeSubDomains", isHSTS},
 		{"ReferrerPolicy", "Referrer-Policy", h.ReferrerPolicy, "no-referrer", listOf("no-referrer", "no-referrer-when-downgrade", "origin", "origin-when-cross-origin", "same-origin", "strict-origin", "strict-origin-when-cross-origin", "unsafe-url")},
 		{"CrossOriginResourcePolicy", "Cross-Origin-Resource-Policy", h.CrossOriginResourcePolicy, "same-origin", oneOf("same-origin", "same-site", "cross-origin")},
 		{"CrossOriginOpenerPolicy", "Cross-Origin-Opener-Policy", h.CrossOriginOpenerPolicy, "same-origin", oneOf("same-origin", "same-origin-allow-popups", "noopener-allow-popups", "unsafe-none")},
 		{"CrossOriginEmbedderPolicy", "Cross-Origin-Embedder-Policy", h.CrossOriginEmbedderPolicy, "", oneOf("require-corp", "credentialless", "unsafe-none")},
 		{"FrameOptions", "X-Frame-Options", h.FrameOptions, "DENY", oneOf("DENY", "SAMEORIGIN")},
-		{"CacheControl", "Cache-Control", h.CacheControl, "no-store", nil},
-		{"PermissionsPolicy", "Permissions-Policy", h.PermissionsPolicy, "", nil},
+		{"CacheControl", "Cache-Control", h.CacheControl, "no-store", isCacheControl},
+		{"PermissionsPolicy", "Permissions-Policy", h.PermissionsPolicy, "", isPermissions},
 	} {
 		value := f.value
 		if value == "" {
@@ -141,44 +141,6 @@ func (h Headers) compile() (always []presetField, hsts []string) {
 		panic(fmt.Sprintf("transport: Headers.Omit: %q is not a field that Secure sends", name))
 	}
 	return always, hsts
-}
-
-func oneOf(values ...string) func(string) bool {
-	return func(v string) bool { return slices.Contains(values, v) }
-}
-
-// listOf allows comma-separated lists, as browsers take for fallbacks.
-func listOf(values ...string) func(string) bool {
-	return func(list string) bool {
-		for v := range strings.SplitSeq(list, ",") {
-			if !slices.Contains(values, strings.TrimSpace(v)) {
-				return false
-			}
-		}
-		return true
-	}
-}
-
-// isHSTS reports whether v has the one directive that browsers require of
-// Strict-Transport-Security, exactly once, and with preload what its list requires.
-func isHSTS(v string) bool {
-	n, seconds, subdomains, preload := 0, uint64(0), false, false
-	for directive := range strings.SplitSeq(v, ";") {
-		name, age, _ := strings.Cut(strings.TrimSpace(directive), "=")
-		switch strings.ToLower(strings.TrimSpace(name)) {
-		case "max-age":
-			var err error
-			if seconds, err = strconv.ParseUint(strings.TrimSpace(age), 10, 63); err != nil {
-				return false
-			}
-			n++
-		case "includesubdomains":
-			subdomains = true
-		case "preload":
-			preload = true
-		}
-	}
-	return n == 1 && (!preload || subdomains && seconds >= 31536000)
 }
 
 // Permissions are what pages may use of a browser's features, by the feature's name, such as

@@ -252,6 +252,31 @@ func TestSecureRefusesWhatCannotWork(t *testing.T) {
 		{"Headers.StrictTransportSecurity", transport.Headers{StrictTransportSecurity: "max-age=1; max-age=2"}},
 		{"Headers.StrictTransportSecurity", transport.Headers{StrictTransportSecurity: "max-age=31536000; preload"}},
 		{"Headers.StrictTransportSecurity", transport.Headers{StrictTransportSecurity: "max-age=31535999; includeSubDomains; Preload"}},
+		{"Headers.StrictTransportSecurity", transport.Headers{StrictTransportSecurity: "max-age=1; includeSubDomain"}},
+		{"Headers.StrictTransportSecurity", transport.Headers{StrictTransportSecurity: "max-age=1; includeSubDomains=0"}},
+		{"Headers.StrictTransportSecurity", transport.Headers{StrictTransportSecurity: "max-age=1; includeSubDomains; includeSubdomains"}},
+		{"Headers.StrictTransportSecurity", transport.Headers{StrictTransportSecurity: "max-age=1, includeSubDomains"}},
+		{"Headers.StrictTransportSecurity", transport.Headers{StrictTransportSecurity: "max-age=1; =1"}},
+		{"Headers.ContentSecurityPolicy", transport.Headers{ContentSecurityPolicy: "default-scr 'none'"}},
+		{"Headers.ContentSecurityPolicy", transport.Headers{ContentSecurityPolicy: "default-src: 'none'"}},
+		{"Headers.ContentSecurityPolicy", transport.Headers{ContentSecurityPolicy: "default-src 'none'; img-src 'self'; Default-Src 'self'"}},
+		{"Headers.ContentSecurityPolicy", transport.Headers{ContentSecurityPolicy: "default-src 'none', img-src 'self' frame-src 'self', x"}},
+		{"Headers.ContentSecurityPolicy", transport.Headers{ContentSecurityPolicy: ";"}},
+		{"Headers.CacheControl", transport.Headers{CacheControl: "no_store"}},
+		{"Headers.CacheControl", transport.Headers{CacheControl: "no-cache no-store"}},
+		{"Headers.CacheControl", transport.Headers{CacheControl: "private; max-age=60"}},
+		{"Headers.CacheControl", transport.Headers{CacheControl: "max-age"}},
+		{"Headers.CacheControl", transport.Headers{CacheControl: "max-age=1h"}},
+		{"Headers.CacheControl", transport.Headers{CacheControl: "max-age=60, max-age=70"}},
+		{"Headers.CacheControl", transport.Headers{CacheControl: "no-store=1"}},
+		{"Headers.CacheControl", transport.Headers{CacheControl: "no-store,"}},
+		{"Headers.PermissionsPolicy", transport.Headers{PermissionsPolicy: "geolocation 'none'"}},
+		{"Headers.PermissionsPolicy", transport.Headers{PermissionsPolicy: "camera=(), geolocation=none"}},
+		{"Headers.PermissionsPolicy", transport.Headers{PermissionsPolicy: "camera=(); geolocation=()"}},
+		{"Headers.PermissionsPolicy", transport.Headers{PermissionsPolicy: "camera=('self')"}},
+		{"Headers.PermissionsPolicy", transport.Headers{PermissionsPolicy: "camera=(self, \"https://a.example\")"}},
+		{"Headers.PermissionsPolicy", transport.Headers{PermissionsPolicy: "camera=(), camera=*"}},
+		{"Headers.PermissionsPolicy", transport.Headers{PermissionsPolicy: "Camera=()"}},
 		{"Headers.CrossOriginEmbedderPolicy", transport.Headers{CrossOriginEmbedderPolicy: "same-origin"}},
 		{"Headers.Omit", transport.Headers{Omit: []string{"Referer-Policy"}}},
 		{"Headers.Omit", transport.Headers{Omit: []string{""}}},
@@ -259,6 +284,24 @@ func TestSecureRefusesWhatCannotWork(t *testing.T) {
 		{"Headers.StrictTransportSecurity", transport.Headers{StrictTransportSecurity: "max-age=0", Omit: []string{"Strict-Transport-Security"}}},
 	} {
 		wantPanic(t, tt.names, func() { transport.Secure(tt.h) })
+	}
+}
+
+// What is checked leaves alone what those have who know their fields.
+func TestSecureTakesWhatBrowsersTake(t *testing.T) {
+	for _, h := range []transport.Headers{
+		{StrictTransportSecurity: "max-age=0"},
+		{StrictTransportSecurity: "includeSubDomains ; max-age = 300;"},
+		{StrictTransportSecurity: "MAX-AGE=63072000; INCLUDESUBDOMAINS; Preload"},
+		{ContentSecurityPolicy: "Default-Src 'self';; img-src * data:; sandbox; upgrade-insecure-requests;"},
+		{ContentSecurityPolicy: "default-src 'self', default-src https:; script-src-elem 'nonce-x'; trusted-types a b"},
+		{ContentSecurityPolicy: transport.CSP{DefaultSrc: []string{"'self'"}, ReportTo: "/r", RequireTrustedTypes: true}.String()},
+		{CacheControl: "private, max-age=60,stale-while-revalidate=5"},
+		{CacheControl: "No-Cache, must-revalidate, s-maxage=0, immutable"},
+		{PermissionsPolicy: `camera=*, geolocation=(self "https://a.example" "https://*.b.example"),usb=( ), midi=self;report-to=main`},
+		{PermissionsPolicy: transport.NoPermissions().String()},
+	} {
+		transport.Secure(h)
 	}
 }
 
