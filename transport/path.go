@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"log/slog"
 	"net/http"
+	"regexp"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -23,9 +24,13 @@ type PathRules struct {
 	// r.PathValue("object") of /objects/a%2Fb. Some proxies decode it and see another path. One
 	// beside a slash, or beside . or .. between slashes, is still refused.
 	AllowEncodedSlashes bool
-	// AllowEncodedPercent lets %25 through where two hexadecimal digits follow. Who
-	// decodes such a path twice sees another one.
+	// AllowEncodedPercent lets %25 through where two hexadecimal digits follow, or u and four of
+	// them. Who decodes such a path twice sees another one.
 	AllowEncodedPercent bool
+	// AllowEncodedDelimiters lets %3F and %23, an encoded question mark and number sign, through,
+	// for path values that have them. Who decodes such a path before looking for its end sees
+	// /admin in /admin%3Fx.
+	AllowEncodedDelimiters bool
 }
 
 // StrictPath returns a door that answers 400 to a path which a proxy, a guard, a router and
@@ -39,15 +44,16 @@ type PathRules struct {
 //     section 6.2.2.2); '~' is left alone, as older clients encode it
 //   - backslashes and encoded slashes: \, %5C, %2F
 //   - semicolons: ; and %3B
-//   - what is encoded twice: %252F
-//   - control characters (NUL, line breaks), encoded or not, and what is no UTF-8
+//   - encoded delimiters of the path: %3F and %23
+//   - what is encoded twice: %252F, and %25u002F
+//   - control characters (NUL, line breaks, those of Unicode too), encoded or not, and what is no
+//     UTF-8
 //   - '#' and blanks, which no client sends
 //   - a target that is no path: CONNECT, *, and a URL without one, as in a:b
 //
-// An encoded question mark or number sign (%3F, %23) passes, as path values may have them:
-// what decodes a path before it looks for the query sees another one. A slash at the end is
-// not empty. Upper and lower case are not the same to a ServeMux, nor
-// are a letter and its full-width form, and this is no door for systems to which they are.
+// A slash at the end is not empty. To a ServeMux, upper and lower case are not the same, nor are
+// a letter and its full-width form, nor a name with and without characters that nobody sees, or
+// dots and blanks behind it. This is no door for systems to which they are, as some file systems.
 //
 // It looks at the request's target as the client sent it, and at the path as the doors
 // above have left it. Doors that guard a part of a service belong on the patterns of the
@@ -131,11 +137,14 @@ func (p PathRules) refuse(path string) (why string) {
 	if !utf8.Valid(decoded) {
 		return "what is no UTF-8"
 	}
-	if bytes.ContainsFunc(decoded, unicode.IsControl) { // those beyond ASCII, such as U+0085, a line break
+	if bytes.ContainsFunc(decoded, breaks) {
 		return "a control character"
 	}
 	return refuseSegments(string(decoded[1:]))
 }
+
+// breaks reports whether c is a control character or ends a line, also beyond ASCII.
+func breaks(c rune) bool { return unicode.In(c, unicode.Cc, unicode.Zl, unicode.Zp) }
 
 // refuseSegments is refuse for the segments of a decoded path, without the slash at its
 // beginning, and without what follows a semicolon.
@@ -167,11 +176,16 @@ func (p PathRules) refuseEncoded(c byte, rest string) (why string) {
 		return "an encoded semicolon"
 	case c < ' ' || c == 0x7f:
 		return "an encoded control character"
-	case c == '%' && !p.AllowEncodedPercent && twoDigits(rest):
+	case (c == '?' || c == '#') && !p.AllowEncodedDelimiters:
+		return "an encoded delimiter"
+	case c == '%' && !p.AllowEncodedPercent && (twoDigits(rest) || utf16Unit.MatchString(rest)):
 		return "what is encoded twice"
 	}
 	return ""
 }
+
+// utf16Unit is what some servers decode behind a percent sign, as in %u002f.
+var utf16Unit = regexp.MustCompile(`^[uU][0-9a-fA-F]{4}`)
 
 // twoDigits reports whether a string begins with two hexadecimal digits, which may be
 // encoded themselves.

@@ -17,7 +17,7 @@ import (
 // plainPaths are what honest clients send.
 var plainPaths = []string{
 	"/", "/items", "/items/", "/items/7", "/a.b/c..d/...", "/.well-known/x", "/a%20b", "/caf%C3%A9", "/%E2%82%AC",
-	"/a+b", "/a:b@c,d=e&f$g!h'i(j)k*l", "/~user", "/a-b_c", "/%7Euser", "/100%25", "/100%25x", "/50%25%20off", "/%5Bx%5D", "/a%2Bb",
+	"/a+b", "/a:b@c,d=e&f$g!h'i(j)k*l", "/~user", "/a-b_c", "/%7Euser", "/100%25", "/100%25x", "/100%25u", "/100%25under", "/100%25u12", "/50%25%20off", "/%5Bx%5D", "/a%2Bb",
 	"/items?x=//&y=..%2F;%00", "http://example.com/items", "http://example.com", "http://example.com?x=/../",
 }
 
@@ -50,6 +50,13 @@ var hostilePaths = map[string]string{
 	"DEL":                                 "/admin%7f",
 	"a tab":                               "/admin%09",
 	"a line break of Unicode":             "/admin%c2%85",
+	"a line separator":                    "/admin%e2%80%a8",
+	"a paragraph separator":               "/admin%e2%80%a9x",
+	"an encoded question mark":            "/admin%3fx",
+	"an encoded number sign":              "/admin%23/../x",
+	"an encoded number sign at the end":   "/admin%23",
+	"encoded twice, in UTF-16":            "/pub/%25u002e%25u002E/admin",
+	"encoded twice, a slash in UTF-16":    "/pub%25U002fadmin",
 	"encoded twice":                       "/pub/%252e%252e/admin",
 	"encoded twice, the slash":            "/pub%252fadmin",
 	"encoded twice, digits too":           "/pub%25%32%66admin",
@@ -122,9 +129,10 @@ func TestPathRules(t *testing.T) {
 		rules transport.PathRules
 		opens []string
 	}{
-		"AllowSemicolons":     {transport.PathRules{AllowSemicolons: true}, []string{"/admin;x=y", "/admin;/", "/admin%3bx"}},
-		"AllowEncodedSlashes": {transport.PathRules{AllowEncodedSlashes: true}, []string{"/pub%2Fadmin"}},
-		"AllowEncodedPercent": {transport.PathRules{AllowEncodedPercent: true}, []string{"/pub/%252e%252e/admin", "/pub%252fadmin", "/pub%25252fadmin"}},
+		"AllowSemicolons":        {transport.PathRules{AllowSemicolons: true}, []string{"/admin;x=y", "/admin;/", "/admin%3bx"}},
+		"AllowEncodedSlashes":    {transport.PathRules{AllowEncodedSlashes: true}, []string{"/pub%2Fadmin"}},
+		"AllowEncodedPercent":    {transport.PathRules{AllowEncodedPercent: true}, []string{"/pub/%252e%252e/admin", "/pub%252fadmin", "/pub%25252fadmin", "/pub/%25u002e%25u002E/admin", "/pub%25U002fadmin"}},
+		"AllowEncodedDelimiters": {transport.PathRules{AllowEncodedDelimiters: true}, []string{"/admin%3fx", "/admin%23"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := transport.StrictPath(tt.rules)(ok)
@@ -264,7 +272,7 @@ func FuzzStrictPath(f *testing.F) {
 		if clean != decoded {
 			t.Errorf("%q is %q, and cleaned %q", target, decoded, clean)
 		}
-		if strings.ContainsAny(decoded, "\\;\x00\r\n") || strings.Count(decoded, "/") != strings.Count(u.EscapedPath(), "/") {
+		if strings.ContainsAny(decoded, "\\;?#\x00\r\n\u2028\u2029") || strings.Count(decoded, "/") != strings.Count(u.EscapedPath(), "/") {
 			t.Errorf("%q is %q", target, decoded)
 		}
 	})
