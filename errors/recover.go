@@ -35,10 +35,11 @@ type Config struct {
 	// what is logged of an error, and into the answer as "trace_id". The field is the word of
 	// whoever sends it: have a proxy set it, or take the id for a hint.
 	TraceContext bool
-	// Translations are the texts of problems in other languages than those that the code
-	// has them in: by language (BCP 47, such as "de" and "pt-BR"), then by Code. The client's
-	// Accept-Language chooses (RFC 9110, section 12.5.4), and the answer says so with
-	// Content-Language and Vary. A code or a text that is missing stays as it is.
+	// Translations are the texts of problems in other languages than English, which those in the
+	// code are taken for: by language (BCP 47, such as "de" and "pt-BR"), then by Code. The
+	// client's Accept-Language chooses (RFC 9110, section 12.5.4), and the answer says so with
+	// Content-Language and Vary. A code or a text that is missing stays as it is, and so do all for
+	// a client that prefers English, unless there are translations to that.
 	Translations map[string]map[string]Text
 }
 
@@ -104,7 +105,7 @@ func RequestID(ctx context.Context) string {
 // compiled is a checked Config.
 type compiled struct {
 	Config
-	languages []string // those of Translations
+	languages []string // those of Translations, and English
 }
 
 var defaults = &compiled{}
@@ -122,9 +123,9 @@ func compile(cfg []Config) *compiled {
 			panic("httperr: Config.TypeBase must be an absolute URI")
 		}
 	}
-	c := &compiled{Config: cfg[0], languages: slices.Sorted(maps.Keys(cfg[0].Translations))}
-	for _, l := range c.languages {
-		if language.Choose([]string{l}, l) == "" {
+	c := &compiled{Config: cfg[0], languages: language.WithEnglish(slices.Sorted(maps.Keys(cfg[0].Translations)))}
+	for l := range c.Translations {
+		if !language.IsTag(l) {
 			panic(fmt.Sprintf("httperr: Config.Translations: %q is no language tag such as \"pt-BR\"", l))
 		}
 	}

@@ -1,6 +1,7 @@
 package errors_test
 
 import (
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -33,6 +34,11 @@ func TestTranslations(t *testing.T) {
 		{"none asked for", "", "", original, `"title":"Not Found","status":404,"detail":"There is no such item."`, "", "Accept-Language"},
 		{"another", "fr, *;q=0", "", original, `"title":"Not Found"`, "", "Accept-Language"},
 		{"German", "fr, de-AT;q=0.5", "", original, `"title":"Nicht gefunden","status":404,"detail":"Das gibt es hier nicht."`, "de", "Accept-Language"},
+		{"English before German", "en, de;q=0.3", "", original, `"title":"Not Found"`, "", "Accept-Language"},
+		{"British English before German", "en-GB, de;q=0.3", "", original, `"title":"Not Found"`, "", "Accept-Language"},
+		{"German before English", "en;q=0.3, de", "", original, `"title":"Nicht gefunden"`, "de", "Accept-Language"},
+		{"no English", "en;q=0, *", "", original, `"title":"Nicht gefunden"`, "de", "Accept-Language"},
+		{"any", "*", "", original, `"title":"Not Found"`, "", "Accept-Language"},
 		{"a title alone", "pt", "", original, `"title":"Não encontrado","status":404,"detail":"There is no such item."`, "pt-BR", "Accept-Language"},
 		{"a code without a text", "pt-BR", "", httperr.New(409, "conflict", "x"), `"title":"Conflict"`, "", "Accept-Language"},
 		{"an error that is no problem", "de", "", http.ErrBodyNotAllowed, `"title":"Fehler \u003cdes\u003e Dienstes"`, "de", "Accept-Language"},
@@ -58,10 +64,14 @@ func TestTranslations(t *testing.T) {
 	if original.Title != "" || original.Detail != "There is no such item." {
 		t.Errorf("the problem was changed: %+v", original)
 	}
-	defer func() {
-		if got, _ := recover().(string); !strings.Contains(got, `Config.Translations: "pt_BR" is no language`) {
-			t.Errorf("got %s", got)
-		}
-	}()
-	httperr.Recover(httperr.Config{Translations: map[string]map[string]httperr.Text{"pt_BR": nil}})
+	for _, language := range []string{"pt_BR", "*", ""} {
+		func() {
+			defer func() {
+				if got := fmt.Sprint(recover()); !strings.Contains(got, fmt.Sprintf("Config.Translations: %q is no language", language)) {
+					t.Errorf("got %s", got)
+				}
+			}()
+			httperr.Recover(httperr.Config{Translations: map[string]map[string]httperr.Text{language: nil}})
+		}()
+	}
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"reflect"
-	"slices"
 	"strings"
 
 	"github.com/go-playground/validator/v10"
@@ -22,8 +21,9 @@ type rules struct {
 	dive string // how to reach the structs in a T that is a slice or map
 	none bool   // nothing has a rule
 
-	languages []string
-	translate func(language string, rule validator.FieldError) string
+	languages  []string // those of translate, and English
+	ownEnglish bool     // English is what the texts are without translate
+	translate  func(language string, rule validator.FieldError) string
 }
 
 // newRules makes the rules of typ and tries all of them, since the validator
@@ -127,11 +127,12 @@ func (r *rules) translated(tr Translator) error {
 		return fmt.Errorf("validate: Config.Translator: %w", err)
 	}
 	for _, l := range tr.Languages() {
-		if language.Choose([]string{l}, l) == "" {
+		if !language.IsTag(l) {
 			return fmt.Errorf("validate: Config.Translator: the language %q is no tag such as \"pt-BR\"", l)
 		}
 	}
-	r.languages = slices.Clone(tr.Languages())
+	r.languages = language.WithEnglish(tr.Languages())
+	r.ownEnglish = len(r.languages) > len(tr.Languages())
 	return nil
 }
 
@@ -151,7 +152,9 @@ func (r *rules) check(req *http.Request, v reflect.Value, most int) error {
 	broken = broken[:min(len(broken), most)]
 	fields, tongue := make([]httperr.Field, 0, len(broken)), ""
 	if len(r.languages) > 0 {
-		tongue = language.Choose(req.Header["Accept-Language"], r.languages...)
+		if tongue = language.Choose(req.Header["Accept-Language"], r.languages...); tongue == "en" && r.ownEnglish {
+			tongue = ""
+		}
 	}
 	for _, b := range broken {
 		at, detail := r.locate(b.StructNamespace()), ""

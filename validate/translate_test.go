@@ -75,6 +75,8 @@ func TestTranslator(t *testing.T) {
 	for accept, want := range map[string][2]string{
 		"de":                     {"de", "de: full_name required |must be at least 3 characters long|must differ from short|de: the town max 1"},
 		"fr, pt;q=0.5, de;q=0.1": {"pt-BR", "pt-BR: full_name required |must be at least 3 characters long|must differ from short|pt-BR: the town max 1"},
+		"en, de;q=0.5":           {"", "is required|must be at least 3 characters long|must differ from short|must be at most 1 character long"},
+		"*":                      {"", "is required|must be at least 3 characters long|must differ from short|must be at most 1 character long"},
 		"fr":                     {"", "is required|must be at least 3 characters long|must differ from short|must be at most 1 character long"},
 		"":                       {"", "is required|must be at least 3 characters long|must differ from short|must be at most 1 character long"},
 	} {
@@ -91,6 +93,7 @@ func TestTranslator(t *testing.T) {
 	}
 	for want, tr := range map[string]tongues{
 		`Config.Translator: the language "d e"`: {tags: []string{"d e"}},
+		`Config.Translator: the language "*"`:   {tags: []string{"*"}},
 		`Config.Translator: no`:                 {err: errors.New("no")},
 	} {
 		if _, err := validate.New[form](validate.Config{Translator: tr}); err == nil || !strings.Contains(err.Error(), want) {

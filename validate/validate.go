@@ -205,8 +205,8 @@ type Config struct {
 // the answer says so with Content-Language and Vary.
 type Translator interface {
 	// Languages are the tags (BCP 47), such as "de" and "pt-BR". With "en" among them, a client
-	// that prefers it gets the English of the Translator; one that prefers none of them gets
-	// that of this package.
+	// that prefers it gets the English of the Translator; else that of this package, as one does
+	// that prefers none of them.
 	Languages() []string
 	// Translations is called once for each Validator, after Config.Setup. translate returns
 	// what a broken rule wants in one of Languages, or "" where it has no text, and must be

@@ -2,6 +2,7 @@
 package language
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/sallyport/sallyport/internal/grammar"
@@ -55,6 +56,16 @@ func Choose(accept []string, offered ...string) string {
 		}
 		best.weight, best.done = 0, true
 	}
+}
+
+// WithEnglish returns the tags that texts are translated to, with "en" before them if none is
+// English, for texts that are English before they are translated. The first is also what a client
+// gets that takes any.
+func WithEnglish(tags []string) []string {
+	if len(tags) == 0 || slices.ContainsFunc(tags, func(t string) bool { return begins("en", t) }) {
+		return slices.Clone(tags)
+	}
+	return append([]string{"en"}, tags...)
 }
 
 // A span is a language range and its weight in thousandths.

@@ -56,6 +56,20 @@ func TestChoose(t *testing.T) {
 	}
 }
 
+func TestWithEnglish(t *testing.T) {
+	for _, tt := range []struct{ tags, want []string }{
+		{nil, nil},
+		{[]string{"de", "pt-BR"}, []string{"en", "de", "pt-BR"}},
+		{[]string{"de", "en"}, []string{"de", "en"}},
+		{[]string{"EN-GB", "de"}, []string{"EN-GB", "de"}},
+		{[]string{"enm"}, []string{"en", "enm"}},
+	} {
+		if got := language.WithEnglish(tt.tags); !slices.Equal(got, tt.want) {
+			t.Errorf("WithEnglish(%q) = %q, want %q", tt.tags, got, tt.want)
+		}
+	}
+}
+
 func TestIsTag(t *testing.T) {
 	for s, want := range map[string]bool{
 		"de": true, "x": true, "pt-BR": true, "es-419": true, "zh-Hant-TW": true, "abcdefgh": true,
