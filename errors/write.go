@@ -173,7 +173,7 @@ func (a *answer) send(w http.ResponseWriter, r *http.Request) {
 			h[name] = append(slices.Clip(h[name]), values...)
 		default:
 			h[name] = values
-			kept = kept || name == "Cache-Control"
+			kept = kept || forCaches(name)
 		}
 	}
 	if kept { // for those who want the same form alone
@@ -208,22 +208,32 @@ func drop(h http.Header) {
 		}
 		// A handler may have set "ETag" past Header.Set, just as it is spelled.
 		canonical := http.CanonicalHeaderKey(name)
-		if strings.HasPrefix(canonical, "X-Accel-") || strings.HasSuffix(canonical, "Cdn-Cache-Control") {
+		if forCaches(canonical) || strings.HasPrefix(canonical, "X-Accel-") || strings.HasPrefix(canonical, "X-Sendfile") {
 			delete(h, name)
 			continue
 		}
 		switch canonical {
 		case "Content-Length", "Content-Type", "Content-Encoding", "Content-Language", "Content-Location",
-			"Content-Range", "Content-Disposition", "Content-Digest", "Content-Md5", "Repr-Digest", "Digest",
+			"Content-Range", "Content-Disposition", "Content-Digest", "Content-Md5", "Repr-Digest", "Unencoded-Digest", "Digest",
+			"Signature", "Signature-Input", // of the answer that is not sent (RFC 9421)
 			"Transfer-Encoding", "Trailer", "X-Content-Type-Options",
 			"Etag", "Last-Modified", "Accept-Ranges",
-			"Cache-Control", "Surrogate-Control", "Edge-Control", "X-Litespeed-Cache-Control", "Expires", "Age", "Pragma",
+			"Age", "Pragma", "No-Vary-Search",
 			"Set-Cookie", "Location", "Refresh",
 			// Servers in front would send a file in place of the problem.
-			"X-Sendfile", "X-Sendfile-Temporary", "X-Lighttpd-Send-File", "X-Litespeed-Location", "X-Reproxy-Url":
+			"X-Send-File", "X-Lighttpd-Send-File", "X-Litespeed-Location", "X-Reproxy-Url":
 			delete(h, name)
 		}
 	}
+}
+
+// forCaches reports whether some cache takes from a field how long to keep an answer.
+func forCaches(canonical string) bool {
+	switch canonical {
+	case "Cache-Control", "Surrogate-Control", "Edge-Control", "X-Litespeed-Cache-Control", "X-Accel-Expires", "Expires":
+		return true
+	}
+	return strings.HasSuffix(canonical, "Cdn-Cache-Control")
 }
 
 // unsafeValue reports whether v has characters that may not stand in a field

@@ -396,18 +396,19 @@ func TestTheFieldsOfAFailedHandler(t *testing.T) {
 		{"of a body that is not sent", http.Header{
 			"Content-Length": {"9999"}, "Content-Encoding": {"gzip"}, "Content-Range": {"bytes 0-1/2"}, "Content-Language": {"de"},
 			"Content-Location": {"/x"}, "Content-Disposition": {"attachment"}, "Content-Digest": {"sha-256=::"}, "Repr-Digest": {"sha-256=::"},
+			"Unencoded-Digest": {"sha-256=::"}, "Signature": {"a=:AA==:"}, "Signature-Input": {`a=("@status")`},
 			"Digest": {"x"}, "Content-Md5": {"x"}, "Etag": {`"a"`}, "Last-Modified": {"now"}, "Accept-Ranges": {"bytes"},
 			"Transfer-Encoding": {"chunked"}, "Content-Type": {"image/png"}, "X-Content-Type-Options": {"x"},
 		}, nil},
 		{"for caches", http.Header{
 			"Cache-Control": {"public, max-age=600"}, "Cdn-Cache-Control": {"max-age=600"}, "Surrogate-Control": {"max-age=600"},
-			"Expires": {"Thu, 01 Jan 2099 00:00:00 GMT"}, "Age": {"1"}, "Pragma": {"x"},
+			"Expires": {"Thu, 01 Jan 2099 00:00:00 GMT"}, "Age": {"1"}, "Pragma": {"x"}, "No-Vary-Search": {"params"},
 			"Cloudflare-Cdn-Cache-Control": {"max-age=600"}, "vercel-cdn-cache-control": {"max-age=600"}, "Edge-Control": {"max-age=600"},
 			"X-Accel-Expires": {"600"}, "X-Litespeed-Cache-Control": {"public"},
 		}, nil},
 		{"for servers in front", http.Header{
 			"X-Accel-Redirect": {"/protected/f"}, "x-accel-redirect": {"/protected/f"}, "X-Accel-Buffering": {"no"}, "X-Sendfile": {"/f"},
-			"X-SENDFILE": {"/f"}, "X-Sendfile-Temporary": {"/f"}, "X-Lighttpd-Send-File": {"/f"}, "X-LiteSpeed-Location": {"/f"}, "X-Reproxy-Url": {"http://10.0.0.1/f"},
+			"X-SENDFILE": {"/f"}, "X-Sendfile-Temporary": {"/f"}, "X-Sendfile2": {"/f 0-9"}, "X-Send-File": {"/f"}, "X-Lighttpd-Send-File": {"/f"}, "X-LiteSpeed-Location": {"/f"}, "X-Reproxy-Url": {"http://10.0.0.1/f"},
 		}, nil},
 		{"that set cookies or lead elsewhere", http.Header{"Set-Cookie": {"a=b", "c=d"}, "Location": {"/"}, "Refresh": {"0; url=/"}}, nil},
 		{"spelled past Header.Set", http.Header{"ETag": {"a"}, "set-cookie": {"a=b"}, "CONTENT-LENGTH": {"9"}, "content-type": {"text/html"}, "cache-control": {"public"}}, nil},

@@ -71,6 +71,12 @@ func TestRFC9111_4_1_VaryOfWhatIsKept(t *testing.T) {
 	}{
 		{nil, nil},
 		{http.Header{"Cache-Control": {"public, max-age=60"}}, []string{"Accept"}},
+		{http.Header{"CDN-Cache-Control": {"max-age=60"}}, []string{"Accept"}},
+		{http.Header{"Cloudflare-Cdn-Cache-Control": {"max-age=60"}}, []string{"Accept"}},
+		{http.Header{"Surrogate-Control": {"max-age=60"}}, []string{"Accept"}},
+		{http.Header{"X-Accel-Expires": {"60"}}, []string{"Accept"}},
+		{http.Header{"Expires": {"Thu, 01 Jan 2099 00:00:00 GMT"}}, []string{"Accept"}},
+		{http.Header{"Retry-After": {"60"}}, nil},
 		{http.Header{"cache-control": {"max-age=60"}, "Vary": {"Origin"}}, []string{"Origin", "Accept"}},
 	} {
 		w := get(new(witness).recover(fail(&httperr.Problem{Status: 404, Code: "x", Header: tt.header})), "text/html")

@@ -18,7 +18,8 @@ import (
 // removed: believe nothing in r.Trailer.
 //
 // StripHeaders panics if there is no name, or one that is not a field name with at
-// most one * at its end, or if it is a * alone.
+// most one * at its end, or if it is a * alone, or that of a field which net/http reads before
+// any handler: Host (see [AllowedHosts]), Content-Length, Transfer-Encoding and Trailer.
 func StripHeaders(names ...string) func(http.Handler) http.Handler {
 	if len(names) == 0 {
 		panic("transport: StripHeaders: no name")
@@ -28,6 +29,10 @@ func StripHeaders(names ...string) func(http.Handler) http.Handler {
 		folded, prefix := strings.CutSuffix(name, "*")
 		if !grammar.IsToken(folded) || strings.Contains(folded, "*") {
 			panic(fmt.Sprintf("transport: StripHeaders: %q is not a field name, with or without a * at its end", name))
+		}
+		switch http.CanonicalHeaderKey(name) {
+		case "Host", "Content-Length", "Transfer-Encoding", "Trailer":
+			panic(fmt.Sprintf("transport: StripHeaders: %s is not among the fields that can be removed: net/http has read it", name))
 		}
 		patterns[i] = namePattern{strings.ReplaceAll(strings.ToLower(folded), "_", "-"), prefix}
 	}
