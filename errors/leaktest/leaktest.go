@@ -1,8 +1,9 @@
 // Package leaktest shows that secrets do not get out. A test plants canaries where secrets
 // are: in the errors of stores, in connection strings, in what callbacks panic with. Then it
-// checks that no answer and no log has one: as it is, backwards, in hexadecimal, in base64,
-// percent-encoded, or in escapes of JSON or HTML. What is compressed, cut or written in another
-// way is not found.
+// checks that no answer and no log has eight characters of one in a row: as they are, backwards,
+// escaped for URLs, JSON, Go or HTML, in hexadecimal, numbers, base64 or base32, compressed by gzip
+// or zlib, or in two of these upon each other. What is shorter or written in another way is not
+// found.
 //
 //	func TestNothingLeaks(t *testing.T) {
 //		canary := leaktest.New(t)
@@ -14,13 +15,13 @@ package leaktest
 import (
 	"bytes"
 	"crypto/rand"
-	"encoding/base64"
-	"encoding/hex"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -30,54 +31,30 @@ import (
 type Canary struct {
 	t     testing.TB
 	text  string
-	forms []form
+	parts map[uint64]string // the eight characters in a row, and how they stand there
 }
 
-// A form is how the canary might be written.
-type form struct {
-	name string
-	text []byte
-	fold bool // case does not count
-}
+const (
+	prefix = "Canary" // for people: it is no part of the secret
+	row    = 8
+)
 
 // New returns a canary that no other test has. What it finds is an error of t.
 func New(t testing.TB) *Canary {
-	text := "Canary" + rand.Text()
-	c := &Canary{t: t, text: text, forms: []form{{"as it is", []byte(text), true}, {"backwards", backwards(text), true}}}
-	c.forms = append(c.forms, form{"in hexadecimal", []byte(hex.EncodeToString([]byte(text))), true})
-	// What stands before the canary shifts base64 by up to two bytes, and what is beside it
-	// changes the outermost characters.
-	for shift := range 3 {
-		for name, encoding := range map[string]*base64.Encoding{"in base64": base64.RawStdEncoding, "in base64url": base64.RawURLEncoding} {
-			encoded := encoding.EncodeToString([]byte(strings.Repeat("\x00", shift) + text))
-			c.forms = append(c.forms, form{name, []byte(encoded[(shift*8+5)/6 : len(encoded)-2]), false})
-		}
-	}
-	var percent, escape, entity, decimal strings.Builder
-	for _, b := range []byte(text) {
-		fmt.Fprintf(&percent, "%%%02x", b)
-		fmt.Fprintf(&escape, `\u%04x`, b)
-		fmt.Fprintf(&entity, "&#x%02x;", b)
-		fmt.Fprintf(&decimal, "&#%d;", b)
-	}
-	for name, b := range map[string]*strings.Builder{
-		"percent-encoded": &percent, "in JSON escapes": &escape, "in HTML references": &entity, "in decimal HTML references": &decimal,
-	} {
-		c.forms = append(c.forms, form{name, []byte(b.String()), true})
+	secret := rand.Text()
+	c := &Canary{t: t, text: prefix + secret, parts: make(map[uint64]string)}
+	forwards := []byte(strings.ToLower(secret))
+	backwards := slices.Clone(forwards)
+	slices.Reverse(backwards)
+	for i := range len(secret) - row + 1 {
+		c.parts[binary.BigEndian.Uint64(backwards[i:])] = "backwards"
+		c.parts[binary.BigEndian.Uint64(forwards[i:])] = "as it is"
 	}
 	return c
 }
 
 // In returns the same canary for a subtest: what it finds is an error of t.
-func (c *Canary) In(t testing.TB) *Canary { return &Canary{t, c.text, c.forms} }
-
-func backwards(s string) []byte {
-	b := []byte(s)
-	for i, j := 0, len(b)-1; i < j; i, j = i+1, j-1 {
-		b[i], b[j] = b[j], b[i]
-	}
-	return b
-}
+func (c *Canary) In(t testing.TB) *Canary { return &Canary{t, c.text, c.parts} }
 
 // String returns the canary, for connection strings and the like. It consists of letters and
 // digits.
@@ -89,12 +66,28 @@ func (c *Canary) Error() error {
 	return fmt.Errorf("dial postgres://app:%s@db.internal:5432: %w", c.text, errors.New("password authentication failed: "+c.text))
 }
 
-// Find returns how the canary is written in b, or "" if it is not there.
-func (c *Canary) Find(b []byte) string {
-	lower := bytes.ToLower(b)
-	for _, f := range c.forms {
-		if f.fold && bytes.Contains(lower, bytes.ToLower(f.text)) || bytes.Contains(b, f.text) {
-			return f.name
+// Find returns how a part of the canary is written in b, or "" if none is there.
+func (c *Canary) Find(b []byte) string { return c.find(b, 2) }
+
+// find looks for the canary in b, and in what b comes to when it is decoded, depth times at
+// most.
+func (c *Canary) find(b []byte, depth int) string {
+	var last uint64 // characters, the newest in the lowest byte
+	for _, char := range b {
+		if char >= 'A' && char <= 'Z' {
+			char |= 0x20
+		}
+		last = last<<8 | uint64(char)
+		if how, ok := c.parts[last]; ok {
+			return how
+		}
+	}
+	if depth == 0 {
+		return ""
+	}
+	for _, d := range decoders {
+		if how := c.find(d.decode(b), depth-1); how != "" {
+			return strings.TrimSuffix(d.name+", "+how, ", as it is")
 		}
 	}
 	return ""
@@ -121,20 +114,25 @@ func (c *Canary) CheckResponse(resp *http.Response) {
 	resp.Body = io.NopCloser(bytes.NewReader(body))
 	c.Check("the status line", []byte(resp.Status))
 	c.Check("the body", body)
-	for part, h := range map[string]http.Header{"the header": resp.Header, "the trailer": resp.Trailer} {
-		for name, values := range h {
-			for _, v := range append(values, name) {
-				c.Check(part+", field "+name, []byte(v))
-			}
+	c.checkFields("the header", resp.Header)
+	c.checkFields("the trailer", resp.Trailer)
+}
+
+func (c *Canary) checkFields(part string, h http.Header) {
+	c.t.Helper()
+	for name, values := range h {
+		c.Check("the name of a field of "+part, []byte(name))
+		for _, v := range values {
+			c.Check(part+", field "+name, []byte(v))
 		}
 	}
 }
 
-// Serve has h answer r, checks the answer, and returns it. A panic of h other than
-// http.ErrAbortHandler is an error of the test.
+// Serve has h answer r, checks the answer and the informational responses before it, and
+// returns it. A panic of h other than http.ErrAbortHandler is an error of the test.
 func (c *Canary) Serve(h http.Handler, r *http.Request) *http.Response {
 	c.t.Helper()
-	w := httptest.NewRecorder()
+	w := &recorder{ResponseRecorder: httptest.NewRecorder()}
 	func() {
 		c.t.Helper()
 		defer func() {
@@ -144,7 +142,25 @@ func (c *Canary) Serve(h http.Handler, r *http.Request) *http.Response {
 		}()
 		h.ServeHTTP(w, r)
 	}()
+	for _, h := range w.informational {
+		c.checkFields("the header of an informational response", h)
+	}
 	resp := w.Result()
 	c.CheckResponse(resp)
 	return resp
+}
+
+// A recorder is a ResponseRecorder that does not take an informational response for the final
+// one.
+type recorder struct {
+	*httptest.ResponseRecorder
+	informational []http.Header
+}
+
+func (r *recorder) WriteHeader(status int) {
+	if status >= 100 && status < 200 && status != http.StatusSwitchingProtocols {
+		r.informational = append(r.informational, r.Header().Clone())
+		return
+	}
+	r.ResponseRecorder.WriteHeader(status)
 }

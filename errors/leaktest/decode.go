@@ -1,0 +1,135 @@
+package leaktest
+
+import (
+	"bytes"
+	"compress/gzip"
+	"compress/zlib"
+	"encoding/base32"
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// decoders undo what a canary might be written in. Each takes a text with whatever else is in it,
+// and returns what the text comes to, or nothing.
+var decoders = []struct {
+	name   string
+	decode func([]byte) []byte
+}{
+	{"escaped", unescape},
+	{"in hexadecimal", hexadecimal},
+	{"in numbers", numbers},
+	{"in base64", inBase64},
+	{"in base32", inBase32},
+	{"compressed", inflate},
+}
+
+// escapes are those of URLs and quoted-printable, of JSON, Go and C, and of HTML.
+var escapes = regexp.MustCompile(`[%=][0-9A-Fa-f]{2}|\\u[0-9A-Fa-f]{4}|\\x[0-9A-Fa-f]{2}|\\[0-3][0-7]{2}|&#[xX][0-9A-Fa-f]{1,6};|&#[0-9]{1,7};`)
+
+func unescape(b []byte) []byte {
+	found := false
+	b = escapes.ReplaceAllFunc(b, func(e []byte) []byte {
+		found = true
+		digits, base := strings.Trim(string(e), `%=\&#;uxX`), 16
+		if e[0] == '&' && e[2]|0x20 != 'x' {
+			base = 10
+		}
+		if e[0] == '\\' && e[1] < '8' {
+			base = 8
+		}
+		n, _ := strconv.ParseUint(digits, base, 32) // which the expression has looked at
+		if n > 0xff {
+			return fmt.Appendf(nil, "%c", n)
+		}
+		return []byte{byte(n)}
+	})
+	if !found {
+		return nil
+	}
+	return b
+}
+
+func hexadecimal(b []byte) []byte {
+	b = bytes.ReplaceAll(bytes.ToLower(b), []byte("0x"), nil)
+	return shifted(pick(b, "0123456789abcdef"), 2, hex.Decode)
+}
+
+func inBase64(b []byte) []byte {
+	b = bytes.ReplaceAll(bytes.ReplaceAll(b, []byte("-"), []byte("+")), []byte("_"), []byte("/"))
+	return shifted(pick(b, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"), 4, base64.RawStdEncoding.Decode)
+}
+
+func inBase32(b []byte) []byte {
+	return shifted(pick(bytes.ToUpper(b), "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"), 8, base32.StdEncoding.Decode)
+}
+
+// pick returns the characters of b that are in an alphabet, so that blanks, commas and line breaks
+// among them hide nothing.
+func pick(b []byte, alphabet string) []byte {
+	var in [256]bool
+	for i := range len(alphabet) {
+		in[alphabet[i]] = true
+	}
+	picked := make([]byte, 0, len(b))
+	for _, c := range b {
+		if in[c] {
+			picked = append(picked, c)
+		}
+	}
+	return picked
+}
+
+// shifted decodes b, whose characters stand in groups, from each of those of the first group on:
+// what stands before a canary shifts it.
+func shifted(b []byte, group int, decode func(dst, src []byte) (int, error)) []byte {
+	var all []byte
+	for shift := range min(group, len(b)) {
+		src := b[shift:]
+		src = src[:len(src)/group*group]
+		dst := make([]byte, len(src))
+		n, _ := decode(dst, src) // which has nothing but its alphabet
+		all = append(append(all, dst[:n]...), 0)
+	}
+	return all
+}
+
+// numbers takes the decimal numbers of b that are bytes, as fmt and encoding/json write them.
+func numbers(b []byte) (decoded []byte) {
+	for field := range bytes.FieldsFuncSeq(b, func(c rune) bool { return c < '0' || c > '9' }) {
+		if n, err := strconv.ParseUint(string(field), 10, 8); err == nil {
+			decoded = append(decoded, byte(n))
+		}
+	}
+	return decoded
+}
+
+// Bounds of what is decompressed.
+const (
+	mostStreams = 16
+	mostBytes   = 4 << 20
+)
+
+func inflate(b []byte) (decoded []byte) {
+	var r io.Reader
+	var err error
+	for i, tries := 0, 0; i+2 <= len(b) && tries < mostStreams; i++ {
+		switch {
+		case b[i] == 0x1f && b[i+1] == 0x8b:
+			r, err = gzip.NewReader(bytes.NewReader(b[i:]))
+		case b[i] == 0x78 && (int(b[i])<<8|int(b[i+1]))%31 == 0:
+			r, err = zlib.NewReader(bytes.NewReader(b[i:]))
+		default:
+			continue
+		}
+		if tries++; err == nil {
+			part, _ := io.ReadAll(io.LimitReader(r, mostBytes)) // as much as there is
+			decoded = append(append(decoded, part...), 0)
+		}
+	}
+	return decoded
+}
