@@ -39,7 +39,7 @@ type Config struct {
 	// code are taken for: by language (BCP 47, such as "de" and "pt-BR"), then by Code. The
 	// client's Accept-Language chooses (RFC 9110, section 12.5.4), and the answer says so with
 	// Content-Language and Vary. A code or a text that is missing stays as it is, and so do all for
-	// a client that prefers English, unless there are translations to that.
+	// a client that prefers English, unless there are translations to "en".
 	Translations map[string]map[string]Text
 }
 
@@ -89,6 +89,9 @@ func Recover(cfg ...Config) func(http.Handler) http.Handler {
 				}
 			}()
 			next.ServeHTTP(rw, r)
+			if rw.status == 0 && !rw.hijacked { // net/http will send the header
+				rw.prepare()
+			}
 		})
 	}
 }

@@ -327,3 +327,15 @@ func TestBelowATimeoutHandler(t *testing.T) {
 		})
 	}
 }
+
+// A handler that returns without a word has set fields all the same.
+func TestTheHeaderOfAnAnswerWithoutBody(t *testing.T) {
+	w := httptest.NewRecorder()
+	new(witness).recover(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Add("Cross-Origin-Opener-Policy", "same-origin")
+		w.Header().Add("Cross-Origin-Opener-Policy", "unsafe-none")
+	})).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
+	if got := w.Result().Header["Cross-Origin-Opener-Policy"]; len(got) != 1 || got[0] != "unsafe-none" {
+		t.Errorf("got %q", got)
+	}
+}

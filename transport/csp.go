@@ -68,7 +68,8 @@ type CSP struct {
 // source that is none, that has no effect beside others, or that is unsafe and not allowed.
 //
 // Of two for a route, the inner one's policy is sent, or both if one of them is ReportOnly. They
-// have the same nonce.
+// have the same nonce, unless something stands between them that gives the handler a header of its
+// own, as http.TimeoutHandler does.
 //
 // Refusals and errors below carry it as well. Where FrameAncestors names someone, Page takes
 // X-Frame-Options away, which would contradict; with Nonce it says no-store, as a nonce that
@@ -222,7 +223,7 @@ func (c *CSP) compile() (p compiledCSP, err error) {
 		}
 		all := slices.Concat(d.sources, d.added)
 		for _, s := range d.sources {
-			if err := c.source(d.name, s, all); err != nil {
+			if err := c.source(d.name, s, len(all)); err != nil {
 				return p, fmt.Errorf("transport: CSP.%s: %w", d.field, err)
 			}
 		}
@@ -269,15 +270,15 @@ const (
 // words are what stands for something else than a host of that name.
 var words = regexp.MustCompile(`(?i)^(self|none|unsafe-[a-z-]+|wasm-unsafe-eval|strict-dynamic|report-sample|nonce-.*|sha(256|384|512)-.*|data|blob|https?|wss?|filesystem|mediastream)$`)
 
-// source checks one of the caller's sources of a directive, among all that it has.
-func (c *CSP) source(directive, s string, all []string) error {
+// source checks one of the caller's sources of a directive, which has n sources.
+func (c *CSP) source(directive, s string, n int) error {
 	scripts := slices.Contains([]string{"default-src", "script-src", "worker-src", "frame-src"}, directive)
 	fetch := strings.HasSuffix(directive, "-src")
 	code := slices.Contains([]string{"default-src", "script-src", "style-src"}, directive) // what has inline code
 	unsafe, ofCode := false, false
 	switch s {
 	case "'none'":
-		if len(all) > 1 {
+		if n > 1 {
 			return errors.New("'none' has no effect beside other sources")
 		}
 	case "'self'":
@@ -285,12 +286,7 @@ func (c *CSP) source(directive, s string, all []string) error {
 		ofCode = true
 	case strictDynamic:
 		return fmt.Errorf("%s is asked for by StrictDynamic", s)
-	case unsafeInline:
-		if slices.ContainsFunc(all, func(s string) bool { return hashSource.MatchString(s) || strings.HasPrefix(s, "'nonce-") }) {
-			return fmt.Errorf("%s has no effect beside a nonce or a hash", s)
-		}
-		unsafe, ofCode = true, true
-	case "'unsafe-eval'", "'unsafe-hashes'":
+	case unsafeInline, "'unsafe-eval'", "'unsafe-hashes'":
 		unsafe, ofCode = true, true
 	case "*":
 		unsafe = true
@@ -313,7 +309,8 @@ func (c *CSP) source(directive, s string, all []string) error {
 			return fmt.Errorf("%q is no source", s)
 		}
 	}
-	styles := directive == "style-src" || directive == "default-src" && c.StyleSrc == nil && !c.Nonce
+	styles := directive == "style-src" ||
+		directive == "default-src" && c.StyleSrc == nil && !c.Nonce && s != "'unsafe-eval'" // which is of scripts alone
 	switch {
 	case ofCode && !code:
 		return fmt.Errorf("%s has no effect in %s", s, directive)

@@ -41,6 +41,16 @@ func TestASVS_3_4_3_PagePolicy(t *testing.T) {
 			"default-src https:; " + strictPage[len("default-src 'none'; "):],
 		},
 		{
+			"unsafe for scripts alone",
+			transport.CSP{DefaultSrc: []string{"'self'", "'unsafe-eval'"}, AllowUnsafeScripts: true},
+			"default-src 'self' 'unsafe-eval'; " + strictPage[len("default-src 'none'; "):],
+		},
+		{
+			"a fallback for browsers that know no hashes",
+			transport.CSP{ScriptSrc: []string{hash, "'unsafe-inline'"}, AllowUnsafeScripts: true},
+			"default-src 'none'; script-src " + hash + " 'unsafe-inline'; " + strictPage[len("default-src 'none'; "):],
+		},
+		{
 			"unsafe for what is no style",
 			transport.CSP{DefaultSrc: []string{"https:"}, StyleSrc: []string{"'self'"}, AllowUnsafeScripts: true},
 			"default-src https:; style-src 'self'; " + strictPage[len("default-src 'none'; "):],
@@ -181,8 +191,6 @@ func TestPageConstruction(t *testing.T) {
 		"CSP.FrameAncestors: 'report-sample' has no effect": {FrameAncestors: []string{"'report-sample'"}},
 		"CSP.WorkerSrc: 'wasm-unsafe-eval' has no effect":   {WorkerSrc: []string{"'wasm-unsafe-eval'"}},
 		"CSP.BaseURI: 'sha256-":                             {BaseURI: []string{"'sha256-" + strings.Repeat("A", 43) + "='"}},
-		"CSP.ScriptSrc: 'unsafe-inline' has no effect":      {ScriptSrc: []string{"'unsafe-inline'"}, AllowUnsafeScripts: true, Nonce: true},
-		"CSP.StyleSrc: 'unsafe-inline' has no effect":       {StyleSrc: []string{"'unsafe-inline'", "'sha256-" + strings.Repeat("A", 43) + "='"}, AllowUnsafeStyles: true},
 		"CSP.DefaultSrc: https: lets injected styles in":    {DefaultSrc: []string{"https:"}, AllowUnsafeScripts: true},
 		"CSP.StyleSrc: \"'nonce-\\x00'\" would be":          {StyleSrc: []string{"'nonce-\x00'"}, Nonce: true},
 		"CSP.ReportOnly: has no effect":                     {ReportOnly: true},

@@ -277,6 +277,8 @@ func TestSecureRefusesWhatCannotWork(t *testing.T) {
 		{"Headers.PermissionsPolicy", transport.Headers{PermissionsPolicy: "camera=(self, \"https://a.example\")"}},
 		{"Headers.PermissionsPolicy", transport.Headers{PermissionsPolicy: "camera=(), camera=*"}},
 		{"Headers.PermissionsPolicy", transport.Headers{PermissionsPolicy: "Camera=()"}},
+		{"Headers.PermissionsPolicy", transport.Headers{PermissionsPolicy: `camera=("self")`}},
+		{"Headers.PermissionsPolicy", transport.Headers{PermissionsPolicy: `camera=(self "https://a.example b")`}},
 		{"Headers.CrossOriginEmbedderPolicy", transport.Headers{CrossOriginEmbedderPolicy: "same-origin"}},
 		{"Headers.Omit", transport.Headers{Omit: []string{"Referer-Policy"}}},
 		{"Headers.Omit", transport.Headers{Omit: []string{""}}},
@@ -298,6 +300,7 @@ func TestSecureTakesWhatBrowsersTake(t *testing.T) {
 		{ContentSecurityPolicy: transport.CSP{DefaultSrc: []string{"'self'"}, ReportTo: "/r", RequireTrustedTypes: true}.String()},
 		{CacheControl: "private, max-age=60,stale-while-revalidate=5"},
 		{CacheControl: "No-Cache, must-revalidate, s-maxage=0, immutable"},
+		{CacheControl: "public, max-age=2147483648"},
 		{PermissionsPolicy: `camera=*, geolocation=(self "https://a.example" "https://*.b.example"),usb=( ), midi=self;report-to=main`},
 		{PermissionsPolicy: transport.NoPermissions().String()},
 	} {

@@ -100,7 +100,7 @@ func isCacheControl(v string) bool {
 		if !known || seen[name] || valued != seconds {
 			return false
 		}
-		if _, err := strconv.ParseUint(value, 10, 31); valued && err != nil {
+		if _, err := strconv.ParseUint(value, 10, 32); valued && err != nil {
 			return false
 		}
 		seen[name] = true
@@ -109,7 +109,7 @@ func isCacheControl(v string) bool {
 }
 
 // permitted matches a member of Permissions-Policy: a feature, and who may use it.
-var permitted = regexp.MustCompile(`^([a-z][a-z0-9-]*)=(\*|self|"[^"\\]+"|\( *((\*|self|src|"[^"\\]+")( +(\*|self|src|"[^"\\]+"))*)? *\))(; *report-to=[a-z*][a-z0-9_.*-]*)?$`)
+var permitted = regexp.MustCompile(`^([a-z][a-z0-9-]*)=(\*|self|"[a-z][a-z0-9+.-]*:[^"\\ ]+"|\( *((\*|self|src|"[a-z][a-z0-9+.-]*:[^"\\ ]+")( +(\*|self|src|"[a-z][a-z0-9+.-]*:[^"\\ ]+"))*)? *\))(; *report-to=[a-z*][a-z0-9_.*-]*)?$`)
 
 // isPermissions reports whether v is a structured field (RFC 9651) as browsers read it for
 // Permissions-Policy, with each feature once: what is none they pass over as a whole.

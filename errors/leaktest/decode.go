@@ -25,7 +25,6 @@ var decoders = []struct {
 	{"in numbers", numbers},
 	{"in base64", inBase64},
 	{"in base32", inBase32},
-	{"compressed", inflate},
 }
 
 // escapes are those of URLs and quoted-printable, of JSON, Go and C, and of HTML.
@@ -65,7 +64,7 @@ func inBase64(b []byte) []byte {
 }
 
 func inBase32(b []byte) []byte {
-	return shifted(pick(bytes.ToUpper(b), "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"), 8, base32.StdEncoding.Decode)
+	return shifted(pick(bytes.ToUpper(b), "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"), 8, base32.StdEncoding.WithPadding(base32.NoPadding).Decode)
 }
 
 // pick returns the characters of b that are in an alphabet, so that blanks, commas and line breaks
@@ -87,13 +86,11 @@ func pick(b []byte, alphabet string) []byte {
 // shifted decodes b, whose characters stand in groups, from each of those of the first group on:
 // what stands before a canary shifts it.
 func shifted(b []byte, group int, decode func(dst, src []byte) (int, error)) []byte {
-	var all []byte
+	all := make([]byte, 0, group*(len(b)+1))
 	for shift := range min(group, len(b)) {
-		src := b[shift:]
-		src = src[:len(src)/group*group]
-		dst := make([]byte, len(src))
-		n, _ := decode(dst, src) // which has nothing but its alphabet
-		all = append(append(all, dst[:n]...), 0)
+		dst := all[len(all) : len(all)+len(b)-shift]
+		n, _ := decode(dst, b[shift:]) // b has nothing but the alphabet, and may end within a group
+		all = append(all[:len(all)+n], 0)
 	}
 	return all
 }
@@ -108,28 +105,49 @@ func numbers(b []byte) (decoded []byte) {
 	return decoded
 }
 
-// Bounds of what is decompressed.
-const (
-	mostStreams = 16
-	mostBytes   = 4 << 20
-)
+// mostInflated bounds what comes of decompressing, in bytes.
+const mostInflated = 16 << 20
 
+// inflate decompresses whatever in b looks like gzip or zlib, as far as it goes.
 func inflate(b []byte) (decoded []byte) {
-	var r io.Reader
-	var err error
-	for i, tries := 0, 0; i+2 <= len(b) && tries < mostStreams; i++ {
+	for i := 0; i+2 < len(b); i++ {
+		var r io.Reader
+		var err error
 		switch {
-		case b[i] == 0x1f && b[i+1] == 0x8b:
+		case b[i] == 0x1f && b[i+1] == 0x8b && b[i+2] == 8:
 			r, err = gzip.NewReader(bytes.NewReader(b[i:]))
-		case b[i] == 0x78 && (int(b[i])<<8|int(b[i+1]))%31 == 0:
+		case b[i] == 0x78 && (b[i+1] == 0x01 || b[i+1] == 0x5e || b[i+1] == 0x9c || b[i+1] == 0xda): // the four levels
 			r, err = zlib.NewReader(bytes.NewReader(b[i:]))
 		default:
 			continue
 		}
-		if tries++; err == nil {
-			part, _ := io.ReadAll(io.LimitReader(r, mostBytes)) // as much as there is
+		if err != nil {
+			continue
+		}
+		part, _ := io.ReadAll(io.LimitReader(r, int64(mostInflated-len(decoded))))
+		if len(part) >= row {
 			decoded = append(append(decoded, part...), 0)
+		}
+		if len(decoded) >= mostInflated {
+			break
 		}
 	}
 	return decoded
+}
+
+// printable returns what in b might be a canary that is encoded once more: the characters of ASCII
+// of which ten or more stand together. What was decoded from the wrong place has few.
+func printable(b []byte) (runs []byte) {
+	const least = 10 // seven characters and an escape
+	begin := 0
+	for i := 0; i <= len(b); i++ {
+		if i < len(b) && (b[i] >= ' ' && b[i] <= '~' || b[i] == '\t' || b[i] == '\r' || b[i] == '\n') {
+			continue
+		}
+		if i-begin >= least {
+			runs = append(append(runs, b[begin:i]...), 0)
+		}
+		begin = i + 1
+	}
+	return runs
 }

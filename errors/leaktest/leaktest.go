@@ -85,8 +85,12 @@ func (c *Canary) find(b []byte, depth int) string {
 	if depth == 0 {
 		return ""
 	}
+	if how := c.find(inflate(b), depth-1); how != "" {
+		return strings.TrimSuffix("compressed, "+how, ", as it is")
+	}
+	text := printable(b)
 	for _, d := range decoders {
-		if how := c.find(d.decode(b), depth-1); how != "" {
+		if how := c.find(d.decode(text), depth-1); how != "" {
 			return strings.TrimSuffix(d.name+", "+how, ", as it is")
 		}
 	}

@@ -96,11 +96,18 @@ func TestFinds(t *testing.T) {
 		{"base64, percent-encoded", escaped("%%%02X", b64([]byte("aa"+s))), "escaped, in base64"},
 		{"base32", base32.StdEncoding.EncodeToString([]byte("abc" + s)), "in base32"},
 		{"base32 in lower case", "x y" + strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString([]byte(s))), "in base32"},
+		{"base64 of eight characters", b64([]byte(secret[5:13])), "in base64"},
+		{"base32 of eight characters", "A" + base32.StdEncoding.EncodeToString([]byte(secret[5:13])), "in base32"},
+		{"hexadecimal of eight characters", "a" + hex.EncodeToString([]byte(secret[5:13])) + "b", "in hexadecimal"},
+		{"eight characters, one of them escaped", secret[:3] + escaped("%%%x", secret[3:4]) + secret[4:8], "escaped"},
 		{"percent-encoded twice", strings.ReplaceAll(escaped("%%%02X", s), "%", "%25"), "escaped, escaped"},
 		{"base64 of base64", b64([]byte("x" + b64([]byte("y"+s)))), "in base64, in base64"},
 		{"base64, backwards", b64(reversed), "in base64, backwards"},
 		{"gzip", compressed("text "+s, func(w io.Writer) io.WriteCloser { return gzip.NewWriter(w) }), "compressed"},
 		{"zlib behind something", "\x1f\x8bx\x00" + compressed("text "+s, func(w io.Writer) io.WriteCloser { return zlib.NewWriter(w) }), "compressed"},
+		{"gzip behind text", strings.Repeat("linux x^2 \x1f\x8b\b ", 50) + compressed("text "+s, func(w io.Writer) io.WriteCloser { return gzip.NewWriter(w) }), "compressed"},
+		{"base64 in gzip", compressed(b64([]byte(s)), func(w io.Writer) io.WriteCloser { return gzip.NewWriter(w) }), "compressed, in base64"},
+		{"base64 of gzip behind other base64", b64(bytes.Repeat([]byte("x\x9cfi x"), 30000)) + "\n" + b64([]byte(compressed(s, func(w io.Writer) io.WriteCloser { return gzip.NewWriter(w) }))), "in base64, compressed"},
 		{"base64 of gzip", b64([]byte(compressed(s, func(w io.Writer) io.WriteCloser { return gzip.NewWriter(w) }))), "in base64, compressed"},
 	} {
 		if got := c.Find([]byte(tt.text)); got != tt.how {
@@ -147,8 +154,14 @@ func FuzzFind(f *testing.F) {
 		if how := c.Find(b); how != "" {
 			t.Errorf("found %s in %q", how, b)
 		}
-		if c.Find(slices.Concat(b, []byte(" "+c.String()))) == "" {
-			t.Errorf("not found behind %q", b)
+		behind := slices.Concat(b, []byte(" "+c.String()))
+		for name, text := range map[string][]byte{
+			"as it is": behind, "in base64": []byte(base64.URLEncoding.EncodeToString(behind)), "in base32": []byte(base32.StdEncoding.EncodeToString(behind)),
+			"in hexadecimal": []byte(hex.EncodeToString(behind)), "in numbers": fmt.Appendf(nil, "%d", behind), "escaped": []byte(escaped("%%%02x", string(behind))),
+		} {
+			if c.Find(text) == "" {
+				t.Errorf("not found behind %q, %s", b, name)
+			}
 		}
 	})
 }

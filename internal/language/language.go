@@ -58,11 +58,11 @@ func Choose(accept []string, offered ...string) string {
 	}
 }
 
-// WithEnglish returns the tags that texts are translated to, with "en" before them if none is
-// English, for texts that are English before they are translated. The first is also what a client
-// gets that takes any.
+// WithEnglish returns the tags that texts are translated to, with "en" before them if it is not
+// among them, for texts that are English before they are translated. The first is also what a
+// client gets that takes any.
 func WithEnglish(tags []string) []string {
-	if len(tags) == 0 || slices.ContainsFunc(tags, func(t string) bool { return begins("en", t) }) {
+	if len(tags) == 0 || slices.ContainsFunc(tags, func(t string) bool { return strings.EqualFold(t, "en") }) {
 		return slices.Clone(tags)
 	}
 	return append([]string{"en"}, tags...)

@@ -61,7 +61,8 @@ func TestWithEnglish(t *testing.T) {
 		{nil, nil},
 		{[]string{"de", "pt-BR"}, []string{"en", "de", "pt-BR"}},
 		{[]string{"de", "en"}, []string{"de", "en"}},
-		{[]string{"EN-GB", "de"}, []string{"EN-GB", "de"}},
+		{[]string{"EN", "de"}, []string{"EN", "de"}},
+		{[]string{"en-GB", "de"}, []string{"en", "en-GB", "de"}},
 		{[]string{"enm"}, []string{"en", "enm"}},
 	} {
 		if got := language.WithEnglish(tt.tags); !slices.Equal(got, tt.want) {
