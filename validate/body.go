@@ -73,7 +73,9 @@ func (p *plan) decode(w http.ResponseWriter, r *http.Request, lim *limits, v ref
 		}
 		if len(p.params) > 0 || lim.refuseUnknownQuery {
 			d.prepare(p)
-			d.params(p, r, v)
+			if err := d.params(p, r, v); err != nil {
+				return err
+			}
 		}
 		var err error
 		switch {

@@ -72,12 +72,13 @@ func (v *Validator[T]) check(ctx context.Context, t *T) error {
 		}
 		var p *httperr.Problem
 		switch ended := ctx.Err(); {
-		case err == nil:
-		case errors.As(err, &p) && p.Code == brokenCode && len(p.Fields) > 0:
+		case errors.As(err, &p) && p != nil && p.Code == brokenCode && len(p.Fields) > 0:
 			fields = append(fields, p.Fields...)
+		case err == nil && ended != nil:
+			return fmt.Errorf("validate: a check of %s: %w", typeName(v.plan.typ), ended)
 		case p == nil && ended != nil && !errors.Is(err, ended): // drivers have their own words for it
 			return fmt.Errorf("validate: a check of %s: %w: %w", typeName(v.plan.typ), ended, err)
-		default:
+		case err != nil:
 			return err
 		}
 	}

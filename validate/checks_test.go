@@ -57,6 +57,11 @@ func TestChecks(t *testing.T) {
 		{"a problem of another kind", `{"name":"al"}`, []func(context.Context, *newUser) error{func(context.Context, *newUser) error { return httperr.New(409, "conflict", "") }}, 409, ""},
 		{"broken, and no field named", `{"name":"al"}`, []func(context.Context, *newUser) error{func(context.Context, *newUser) error { return validate.Broken() }}, 422, ""},
 		{"too slow", `{"name":"al"}`, []func(context.Context, *newUser) error{slow}, 504, ""},
+		{"too slow, and without a word of it", `{"name":"al"}`, []func(context.Context, *newUser) error{func(context.Context, *newUser) error {
+			time.Sleep(6 * time.Second)
+			return nil
+		}, func(context.Context, *newUser) error { panic("is not made any more") }}, 504, ""},
+		{"no problem", `{"name":"al"}`, []func(context.Context, *newUser) error{func(context.Context, *newUser) error { return (*httperr.Problem)(nil) }}, 500, ""},
 		{"a panic", `{"name":"al"}`, []func(context.Context, *newUser) error{func(context.Context, *newUser) error { panic("sick") }}, 500, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -69,7 +74,7 @@ func TestChecks(t *testing.T) {
 				if strings.Contains(a.body, "secret") || strings.Contains(a.body, "sick") || strings.Contains(a.body, "pq:") {
 					t.Errorf("the answer is %s", a.body)
 				}
-				if tt.status == 504 && (time.Since(start) != 5*time.Second || !strings.Contains(log, "pq: canceling")) {
+				if tt.name == "too slow" && (time.Since(start) != 5*time.Second || !strings.Contains(log, "pq: canceling")) {
 					t.Errorf("after %s, with the log %s", time.Since(start), log)
 				}
 			})

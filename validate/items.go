@@ -17,12 +17,12 @@ import (
 
 const itemsType = "application/x-ndjson"
 
-// Items returns an iterator over a body of newline-delimited JSON (application/x-ndjson or
-// application/jsonl), one T on each line, as they come:
+// Items returns an iterator over a body of newline-delimited JSON (application/x-ndjson,
+// application/ndjson or application/jsonl), one T on each line, as they come:
 //
 //	for item, err := range v.Items(w, r) {
 //		if err != nil {
-//			return err // or keep it for an answer that tells of each item
+//			return err // or keep it, and not too many, for an answer that tells of each item
 //		}
 //		…
 //	}
@@ -30,12 +30,17 @@ const itemsType = "application/x-ndjson"
 // An item that is refused has the error that [Validator.Decode] would have for it, whose
 // fields' pointers begin with the number of the item, from 0, and the extension "item" with
 // that number; the next one follows. Empty lines are no items. What is wrong with all of the
-// body is an error after which nothing follows: another Content-Type, a line longer than
-// Config.MaxBytes, a body longer than Config.MaxStreamBytes, a connection that breaks; what
-// came of a last line then is not taken for an item. A body may be empty.
+// body is an error after which nothing follows, without "item": another Content-Type, a line
+// longer than Config.MaxBytes, a body longer than Config.MaxStreamBytes or with more items than
+// Config.MaxStreamItems, a context that has ended, a connection that breaks; what
+// came of a last line then is not taken for an item. A body may be empty. An error of the
+// server, as of a check, names the item, and the next one follows.
 //
-// A T with fields bound from elsewhere than JSON is an error of the server. The iterator can
-// be used once. A client that is slow is ended by the server's ReadTimeout alone.
+// Nothing is recorded of what is refused until an error is written by [httperr.Write]. A T with
+// fields bound from elsewhere than JSON is an error of the server. The iterator can
+// be used once. A client that is slow is ended by the server's ReadTimeout alone. Answer behind
+// the last item: over HTTP/1.1, net/http closes the body once an answer is too long for its
+// buffer, unless http.ResponseController.EnableFullDuplex was called.
 func (v *Validator[T]) Items(w http.ResponseWriter, r *http.Request) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		v.plan.items(w, r, &v.lim, func(n int, decode func(reflect.Value) error) bool {
@@ -90,9 +95,17 @@ func (p *plan) items(w http.ResponseWriter, r *http.Request, lim *limits, each f
 		if len(bytes.TrimLeft(line, " \t\r")) == 0 {
 			continue
 		}
-		if int64(len(line)) > lim.bytes {
+		switch {
+		case int64(len(line)) > lim.bytes:
 			bodylimit.Abandon(w, r)
 			fail(tooLarge(lim.bytes))
+			return
+		case n == lim.lines:
+			bodylimit.Abandon(w, r)
+			fail(tooMany(lim.lines))
+			return
+		case r.Context().Err() != nil:
+			fail(fmt.Errorf("validate: Items: %w", r.Context().Err()))
 			return
 		}
 		if !each(n, func(v reflect.Value) error {
@@ -123,8 +136,11 @@ func isItems(types []string) bool {
 // ofItem says of a problem which item it is about, if it is about one.
 func ofItem(n int, err error) error {
 	var p *httperr.Problem
-	if n < 0 || !errors.As(err, &p) {
+	switch {
+	case n < 0 || err == nil:
 		return err
+	case !errors.As(err, &p) || p == nil:
+		return fmt.Errorf("validate: Items: item %d: %w", n, err)
 	}
 	p = p.WithCause(p.Unwrap()) // a copy: it may be one that a check returns each time
 	p.Detail = "Item " + strconv.Itoa(n) + ": " + p.Detail

@@ -1,6 +1,7 @@
 package validate_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"testing"
 	"testing/iotest"
 
+	httperr "github.com/sallyport/sallyport/errors"
 	"github.com/sallyport/sallyport/validate"
 )
 
@@ -70,6 +72,9 @@ func TestItems(t *testing.T) {
 		{"a line as long as may be, and a carriage return", a + "\r\n" + b, "a=2; b=1", validate.Config{MaxBytes: int64(len(a))}},
 		{"a line that is too long", b + "\n" + a + " \n" + b, "b=1; body_too_large", validate.Config{MaxBytes: int64(len(a)) - 1}},
 		{"a line that is too long by one", b + "\n" + a + "\n" + b, "b=1; body_too_large", validate.Config{MaxBytes: int64(len(a)) - 1}},
+		{"as many as may be", a + "\n\n" + b, "a=2; b=1", validate.Config{MaxStreamItems: 2}},
+		{"too many", a + "\n" + b + "\n\n" + b, "a=2; b=1; body_too_large", validate.Config{MaxStreamItems: 2}},
+		{"too many that are refused", "1\n2\n3", "0 invalid_body body /0 type; body_too_large", validate.Config{MaxStreamItems: 1}},
 		{"a body as long as may be", a + "\n" + b, "a=2; b=1", validate.Config{MaxStreamBytes: int64(len(a+b)) + 1}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -126,6 +131,46 @@ func TestItemsOfAll(t *testing.T) {
 			}
 		})
 	}
+	t.Run("more than 100,000", func(t *testing.T) {
+		long, err := validate.New[int](validate.Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		for _, err = range long.Items(nop{}, postLines(strings.Repeat("1\n", 200_000))) {
+			n++
+		}
+		if p := problem(t, err); n != 100_001 || p == nil || p.Status != 413 {
+			t.Errorf("%d items, then %v", n, err)
+		}
+	})
+	t.Run("a context that ends", func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		n := 0
+		var last error
+		for _, err := range v.Items(nop{}, postLines(line+line+line).WithContext(ctx)) {
+			n++
+			last = err
+			cancel()
+		}
+		if n != 2 || !errors.Is(last, context.Canceled) {
+			t.Errorf("%d items, then %v", n, last)
+		}
+	})
+	t.Run("an error of the server", func(t *testing.T) {
+		sick := v.With(func(context.Context, *reading) error { return (*httperr.Problem)(nil) }, func(context.Context, *reading) error { return nil })
+		n := 0
+		for _, err := range sick.Items(nop{}, postLines(line+line)) {
+			if p := problem(t, nil); p != nil || err == nil || !strings.Contains(err.Error(), fmt.Sprintf("item %d", n)) {
+				t.Errorf("got %v", err)
+			}
+			n++
+		}
+		if n != 2 {
+			t.Errorf("%d items", n)
+		}
+	})
 	t.Run("ended early", func(t *testing.T) {
 		r := postLines(line + line + line)
 		for range v.Items(nop{}, r) {

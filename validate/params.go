@@ -106,8 +106,8 @@ func (x *values) add(p *param, s string, limit int) {
 	}
 }
 
-// params binds the fields that don't come from the body.
-func (d *decoder) params(p *plan, r *http.Request, v reflect.Value) {
+// params binds the fields that don't come from the body. Its error is the server's.
+func (d *decoder) params(p *plan, r *http.Request, v reflect.Value) error {
 	if len(p.query) > 0 || d.lim.refuseUnknownQuery {
 		d.pairs(p, query, p.query, r.URL.RawQuery, d.lim.refuseUnknownQuery)
 	}
@@ -117,9 +117,13 @@ func (d *decoder) params(p *plan, r *http.Request, v reflect.Value) {
 		case form:
 			continue
 		case path:
-			if s := r.PathValue(pa.name); s != "" {
+			s := r.PathValue(pa.name)
+			switch {
+			case s != "":
 				x.add(pa, s, 1)
-			} else if pa.node.kind != stringNode && !pa.ptr {
+			case !hasWildcard(r.Pattern, pa.name):
+				return fmt.Errorf("validate: %s: a field is bound from the path value %q, which the pattern %q does not have", typeName(p.typ), pa.name, r.Pattern)
+			case pa.node.kind != stringNode && !pa.ptr:
 				d.reject(pa, "required", "is required")
 			}
 		case header:
@@ -133,6 +137,21 @@ func (d *decoder) params(p *plan, r *http.Request, v reflect.Value) {
 		}
 		d.bind(pa, x, v)
 	}
+	return nil
+}
+
+// hasWildcard reports whether a pattern has a wildcard, in the form of http.ServeMux or of other
+// routers, or there is no pattern.
+func hasWildcard(pattern, name string) bool {
+	if pattern == "" || name == "*" {
+		return true
+	}
+	for _, form := range [...]string{"{" + name + "}", "{" + name + "...}", "{" + name + ":", ":" + name} {
+		if strings.Contains(pattern, form) {
+			return true
+		}
+	}
+	return false
 }
 
 func (d *decoder) headerLine(p *param, x *values, line string) {

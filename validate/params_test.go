@@ -248,6 +248,46 @@ func TestPathOfAMux(t *testing.T) {
 	}
 }
 
+// A path value that the pattern does not have is a fault of the program, not of the client.
+func TestPathWithoutAWildcard(t *testing.T) {
+	text := validate.Body[struct {
+		Tenant string `path:"tenant"`
+	}]()
+	number := validate.Body[struct {
+		ID int `path:"tenant" validate:"gt=0"`
+	}]()
+	for _, tt := range []struct {
+		name, pattern string
+		door          func(http.Handler) http.Handler
+		want          int
+	}{
+		{"a text", "GET /{tenent}/", text, 500},
+		{"a number", "GET /{tenent}/", number, 500},
+		{"a text that is there", "GET /{tenant}/", text, 204},
+		{"the rest, which is empty", "GET /x/{tenant...}", text, 204},
+		{"a number of the rest, which is empty", "GET /x/{tenant...}", number, 400},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			_, entered, events, log := serve(t, func(next http.Handler) http.Handler {
+				mux := http.NewServeMux()
+				mux.Handle(tt.pattern, tt.door(next))
+				return mux
+			}, httptest.NewRequest("GET", "/x/", nil))
+			if (entered == 1) != (tt.want == 204) || (tt.want == 500) != strings.Contains(log, `which the pattern`) || (len(events) > 0) != (tt.want == 400) {
+				t.Errorf("entered %d times with %d events and the log %s", entered, len(events), log)
+			}
+		})
+	}
+	// Other routers have patterns of their own.
+	for _, pattern := range []string{"", "/:tenant", "/{tenant:[a-z]*}"} {
+		r := httptest.NewRequest("GET", "/x/", nil)
+		r.Pattern = pattern
+		if _, entered, _, log := serve(t, text, r); entered != 1 {
+			t.Errorf("%s: got %s", pattern, log)
+		}
+	}
+}
+
 type login struct {
 	Name   string   `form:"name" validate:"required"`
 	Age    *int     `form:"age"`

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-playground/validator/v10"
+
 	"github.com/sallyport/sallyport/validate"
 )
 
@@ -165,6 +167,18 @@ func TestDefaultsThatCantBe(t *testing.T) {
 		if err := try(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %s", err, want)
 		}
+	}
+}
+
+// A rule that looks at what is beside its field can't be tried on a default alone.
+func TestDefaultBesideARuleThatLooksAround(t *testing.T) {
+	if _, err := validate.New[struct {
+		A string `json:"a" default:"x" validate:"around"`
+		B string `json:"b"`
+	}](validate.Config{Setup: func(v *validator.Validate) error {
+		return v.RegisterValidation("around", func(f validator.FieldLevel) bool { return f.Parent().FieldByName("B").String() == "" })
+	}}); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -25,6 +25,11 @@ func tooLarge(limit int64) *httperr.Problem {
 	return refuse(http.StatusRequestEntityTooLarge, "body_too_large", detail, "the body is too large")
 }
 
+func tooMany(limit int) *httperr.Problem {
+	detail := fmt.Sprintf("The body must not have more than %d items.", limit)
+	return refuse(http.StatusRequestEntityTooLarge, "body_too_large", detail, "the body has too many items")
+}
+
 func tooLargeFields(limit int64) *httperr.Problem {
 	detail := fmt.Sprintf("The fields of the form must not be larger than %d bytes together.", limit)
 	return refuse(http.StatusRequestEntityTooLarge, "body_too_large", detail, "the fields of the form are too large")

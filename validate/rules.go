@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"reflect"
 	"strings"
+	"sync"
+	"sync/atomic"
 
 	"github.com/go-playground/validator/v10"
 
@@ -20,6 +22,7 @@ type rules struct {
 	typ  reflect.Type
 	dive string // how to reach the structs in a T that is a slice or map
 	none bool   // nothing has a rule
+	zone bool   // something has the rule timezone
 
 	languages  []string // those of translate, and English
 	ownEnglish bool     // English is what the texts are without translate
@@ -42,6 +45,9 @@ func newRules(typ reflect.Type, nodes map[reflect.Type]*node, setup func(*valida
 	if err := boundLanguageTags(r.v); err != nil {
 		return nil, err
 	}
+	if err := boundTimeZones(r.v); err != nil {
+		return nil, err
+	}
 	if setup != nil {
 		if err := setup(r.v); err != nil {
 			return nil, fmt.Errorf("validate: Config.Setup: %w", err)
@@ -56,6 +62,8 @@ func newRules(typ reflect.Type, nodes map[reflect.Type]*node, setup func(*valida
 	r.dive = strings.TrimSuffix(strings.Repeat("dive,", dives), ",")
 	// With a Setup there may be rules that no tag shows.
 	r.none = !isStruct(inner) || setup == nil && !hasRules(inner)
+	// An alias that has it stands in no tag of a field.
+	r.zone = !r.none && (setup != nil || hasRule(inner, func(rules string) bool { return strings.Contains(rules, timeZone) }))
 	if r.none {
 		return r, nil
 	}
@@ -93,6 +101,49 @@ func boundLanguageTags(v *validator.Validate) error {
 		if err != nil {
 			return fmt.Errorf("validate: %w", err)
 		}
+	}
+	return nil
+}
+
+const (
+	timeZone     = "timezone"
+	mostMisses   = 100  // names of no time zone that are looked for in one T
+	mostTimeZone = 2000 // names that are remembered
+)
+
+// misses is the key of a context for how many names of no time zone have been looked for.
+type misses struct{}
+
+// boundTimeZones keeps the rule timezone from looking for each of the names in a list among the
+// system's files, which takes longer than all else that is done for a value.
+func boundTimeZones(v *validator.Validate) error {
+	plain := validator.New()
+	var known sync.Map // names of time zones: true
+	var n atomic.Int64
+	err := v.RegisterValidationCtx(timeZone, func(ctx context.Context, f validator.FieldLevel) bool {
+		field := f.Field()
+		if field.Kind() != reflect.String {
+			return plain.Var(field.Interface(), timeZone) == nil
+		}
+		name := field.String()
+		if _, ok := known.Load(name); ok {
+			return true
+		}
+		missed, bounded := ctx.Value(misses{}).(*int)
+		if bounded && *missed >= mostMisses {
+			return false
+		}
+		ok := plain.Var(name, timeZone) == nil
+		switch {
+		case !ok && bounded:
+			*missed++
+		case ok && n.Add(1) <= mostTimeZone: // more than there are, but for systems where case does not count
+			known.Store(strings.Clone(name), true)
+		}
+		return ok
+	})
+	if err != nil {
+		return fmt.Errorf("validate: %w", err)
 	}
 	return nil
 }
@@ -180,6 +231,9 @@ func (r *rules) check(req *http.Request, v reflect.Value, most int) error {
 }
 
 func (r *rules) run(ctx context.Context, v reflect.Value) error {
+	if r.zone {
+		ctx = context.WithValue(ctx, misses{}, new(int))
+	}
 	if r.dive != "" {
 		return r.v.VarCtx(ctx, v.Addr().Interface(), r.dive)
 	}
@@ -293,10 +347,15 @@ func isList(t reflect.Type) bool {
 
 // hasRules reports whether any field in or below t has a rule.
 func hasRules(t reflect.Type) bool {
-	return rulesBelow(t, map[reflect.Type]bool{})
+	return hasRule(t, func(rules string) bool { return rules != "" })
 }
 
-func rulesBelow(t reflect.Type, seen map[reflect.Type]bool) bool {
+// hasRule reports whether the rules of any field in or below t are of a kind.
+func hasRule(t reflect.Type, is func(rules string) bool) bool {
+	return ruleBelow(t, is, map[reflect.Type]bool{})
+}
+
+func ruleBelow(t reflect.Type, is func(rules string) bool, seen map[reflect.Type]bool) bool {
 	t, _ = innermost(t)
 	if !isStruct(t) || seen[t] {
 		return false
@@ -308,7 +367,7 @@ func rulesBelow(t reflect.Type, seen map[reflect.Type]bool) bool {
 		if !f.IsExported() && !f.Anonymous || rules == "-" {
 			continue
 		}
-		if rules != "" || rulesBelow(f.Type, seen) {
+		if is(rules) || ruleBelow(f.Type, is, seen) {
 			return true
 		}
 	}

@@ -849,3 +849,39 @@ func TestSetupErrorIsKept(t *testing.T) {
 		t.Errorf("got %v, want the panic", err)
 	}
 }
+
+// The system's files are asked for few names that are none.
+func TestTimeZones(t *testing.T) {
+	type in struct {
+		Zones []string `json:"zones" validate:"dive,timezone"`
+	}
+	v, err := validate.New[in](validate.Config{MaxErrors: 5000, MaxBytes: 1 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	body := func(zone func(int) string) string {
+		zones := make([]string, 5000)
+		for i := range zones {
+			zones[i] = zone(i)
+		}
+		b, _ := json.Marshal(in{zones})
+		return string(b)
+	}
+	for _, tt := range []struct {
+		name  string
+		zone  func(int) string
+		wrong int
+	}{
+		{"of the system", func(i int) string { return []string{"Europe/Berlin", "UTC", "America/New_York"}[i%3] }, 0},
+		{"made up", func(i int) string { return fmt.Sprintf("Europe/Nowhere%d", i) }, 5000},
+		{"one that is made up", func(i int) string { return []string{"Europe/Berlin", "Local/x"}[max(0, i-4998)] }, 1},
+		{"empty", func(int) string { return "" }, 5000},
+		{"one that is not known yet behind 100 that are made up", func(i int) string { return []string{"x" + fmt.Sprint(i), "Asia/Tokyo"}[max(0, i-4998)] }, 5000},
+		{"those that are known behind those that are made up", func(i int) string { return []string{"x" + fmt.Sprint(i), "Europe/Berlin"}[i/2500] }, 2500},
+	} {
+		a, _, _, _ := serve(t, v.Wrap, post(body(tt.zone)))
+		if len(a.Errors) != tt.wrong {
+			t.Errorf("%s: %d are wrong, want %d", tt.name, len(a.Errors), tt.wrong)
+		}
+	}
+}

@@ -9,7 +9,7 @@
 //		Price float64 `json:"price" validate:"gt=0"`
 //	}
 //
-//	mux.Handle("POST /shops/{shop}/items", validate.Body[NewItem]()(create))
+//	mux.Handle("POST /shops/{shop}/items", validate.Body[NewItem]()(http.HandlerFunc(create)))
 //
 //	func create(w http.ResponseWriter, r *http.Request) {
 //		item, _ := validate.From[NewItem](r.Context())
@@ -136,6 +136,8 @@ type Config struct {
 	// MaxStreamBytes is the size of the largest body of [Validator.Items], in bytes, of which
 	// MaxBytes bounds each line. 0 means 64 MiB.
 	MaxStreamBytes int64
+	// MaxStreamItems is how many items a body of [Validator.Items] may have. 0 means 100,000.
+	MaxStreamItems int
 	// MaxMemory is how much of a form with files is held in memory, in bytes: so much of its
 	// fields, which may not be more, and as much again of its [File]s, of which those that
 	// don't fit are kept in one temporary file in TempDir. 0 means 1 MiB, which is all of a
@@ -157,7 +159,8 @@ type Config struct {
 	// once more for each 128 bytes of their names.
 	MaxValues int
 	// MaxString is how many bytes one string of a JSON body may have as it is written, names
-	// of members too, and one parameter once it is decoded. 0 means as many as MaxBytes.
+	// of members too, and one parameter once it is decoded. 0 means no bound but that of the body or of the
+	// server on header sections.
 	MaxString int
 	// MaxErrors is how many errors one answer lists; those beyond it are left out. 0 means
 	// 100.
@@ -196,7 +199,8 @@ type Config struct {
 	// Translator says in other languages what a rule wants. Nil: in English. The module
 	// validate/translations has those of go-playground/validator.
 	Translator Translator
-	// CheckTimeout is how long the checks of [Validator.With] may take together. 0 means 5 s.
+	// CheckTimeout is how long the checks of [Validator.With] may take together. 0 means 5 s. A
+	// check that does not heed its context goes on for longer, and the request is refused then.
 	CheckTimeout time.Duration
 }
 
@@ -396,6 +400,7 @@ func only(cfg []Config) (Config, error) {
 // limits are a Config without its Setup, with the defaults filled in.
 type limits struct {
 	bytes, stream      int64
+	lines              int
 	memory             int64
 	dir                string
 	depth, items       int
@@ -415,6 +420,7 @@ func (c Config) limits() (limits, error) {
 	}{
 		{"MaxBytes", c.MaxBytes},
 		{"MaxStreamBytes", c.MaxStreamBytes},
+		{"MaxStreamItems", int64(c.MaxStreamItems)},
 		{"MaxMemory", c.MaxMemory},
 		{"MaxDepth", int64(c.MaxDepth)},
 		{"MaxItems", int64(c.MaxItems)},
@@ -428,7 +434,7 @@ func (c Config) limits() (limits, error) {
 		}
 	}
 	return limits{
-		bytes: or(c.MaxBytes, defaultMaxBytes), stream: or(c.MaxStreamBytes, 64<<20), memory: min(or(c.MaxMemory, 1<<20), math.MaxInt64-1), dir: c.TempDir, depth: or(c.MaxDepth, 32),
+		bytes: or(c.MaxBytes, defaultMaxBytes), stream: or(c.MaxStreamBytes, 64<<20), lines: or(c.MaxStreamItems, 100_000), memory: min(or(c.MaxMemory, 1<<20), math.MaxInt64-1), dir: c.TempDir, depth: or(c.MaxDepth, 32),
 		items: or(c.MaxItems, 10_000), values: or(c.MaxValues, 50_000), text: or(c.MaxString, math.MaxInt),
 		errors: or(c.MaxErrors, 100), checks: or(c.CheckTimeout, 5*time.Second), gzip: c.AllowGzip,
 		allowUnknown: c.AllowUnknown, refuseUnknownQuery: c.RefuseUnknownQuery, hasScope: c.HasScope,
