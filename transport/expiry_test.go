@@ -100,6 +100,25 @@ func TestACertificateThatEndsIsToldOf(t *testing.T) {
 	}
 }
 
+// Each certificate that ends is told of, whatever was said of others.
+func TestCertificatesThatEndAreToldOfEach(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		out := &logs{}
+		two := []tls.Certificate{issue(t, 0, 10*day), issue(t, 0, 8*day)}
+		srv := must(transport.NewServer("", ok, transport.ServerConfig{Certificates: two, Logger: slog.New(slog.NewTextHandler(out, nil))}))
+		time.Sleep(9 * day)
+		for range 2 {
+			if _, err := srv.TLSConfig.GetConfigForClient(nil); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(10 * time.Minute)
+		}
+		if text := out.String(); strings.Count(text, "ends soon") != 1 || strings.Count(text, "has ended") != 1 {
+			t.Errorf("got %q", text)
+		}
+	})
+}
+
 // A handshake goes on as it was.
 func TestACertificateThatEndsIsServedOn(t *testing.T) {
 	out := &logs{}

@@ -133,8 +133,10 @@ func parseReports(media string, body []byte) (reports []report, err error) {
 // read takes the members of these names.
 func (rep *report) read(raw []byte, directive, blocked, page string) error {
 	return strictjson.Object(raw, strictjson.Limits{Depth: 8}, func(name string, v strictjson.Value) (err error) {
+		if name == "" || v.Kind == strictjson.Null { // as if it were left out
+			return nil
+		}
 		switch name {
-		case "":
 		case directive:
 			rep.directive, err = v.Text()
 		case blocked:

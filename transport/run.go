@@ -57,13 +57,13 @@ func Serve(ctx context.Context, srv *http.Server, ln net.Listener) error {
 		_ = ln.Close() // the refusal matters more
 		return err
 	}
-	if s.ran.Load() {
-		_ = ln.Close()
-		return errors.New("transport: Serve: the server has run already; make another one with NewServer")
-	}
 	if s.loopback && !onLoopback(ln.Addr()) {
 		_ = ln.Close()
 		return fmt.Errorf("transport: Serve: LoopbackHTTP serves plain HTTP on loopback addresses only, and %s is none", ln.Addr())
+	}
+	if !s.ran.CompareAndSwap(false, true) {
+		_ = ln.Close()
+		return errors.New("transport: Serve: the server has run already; make another one with NewServer")
 	}
 	servers := []*http.Server{srv}
 	cut := func() {}
@@ -72,13 +72,13 @@ func Serve(ctx context.Context, srv *http.Server, ln net.Listener) error {
 		second, err := listen(ctx, s.redirect.Addr)
 		if err != nil {
 			_ = ln.Close()
+			s.ran.Store(false) // it may try again
 			return fmt.Errorf("ServerConfig.RedirectAddr: %w", err)
 		}
 		servers = append(servers, s.redirect)
 		s.logger().Info("transport: redirecting HTTP to HTTPS", "addr", second.Addr().String())
 		go func() { ended <- s.redirect.Serve(s.bound(second)) }()
 	}
-	s.ran.Store(true)
 	bounded := s.bound(ln)
 	serve := func() { ended <- srv.Serve(bounded) }
 	switch addr := ln.Addr().String(); {
@@ -184,7 +184,10 @@ func runnable(srv *http.Server) (*settings, error) {
 	if srv.Handler == nil {
 		return nil, errors.New("transport: Run: srv.Handler is nil (net/http would serve DefaultServeMux)")
 	}
-	s := settingsOf(srv)
+	s, err := settingsOf(srv)
+	if err != nil {
+		return nil, err
+	}
 	c := srv.TLSConfig
 	if s != nil && s.insecure {
 		if c != nil {

@@ -30,6 +30,12 @@ func TestRunRefusesMisuse(t *testing.T) {
 	replaced.ConnContext = func(ctx context.Context, _ net.Conn) context.Context { return ctx }
 	noTLS, _ := newServer(t, ok, transport.ServerConfig{})
 	noTLS.TLSConfig = nil
+	looking, _ := newServer(t, ok, transport.ServerConfig{})
+	next := looking.ConnContext
+	looking.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
+		_ = c.(*tls.Conn).ConnectionState()
+		return next(ctx, c)
+	}
 	noHandler, _ := newServer(t, ok, transport.ServerConfig{})
 	noHandler.Handler = nil
 
@@ -46,6 +52,7 @@ func TestRunRefusesMisuse(t *testing.T) {
 		{"handler taken away", noHandler, "srv.Handler is nil"},
 		{"TLS 1.1 allowed", withTLS(func(c *tls.Config) { c.MinVersion = tls.VersionTLS11 }), "below TLS 1.2"},
 		{"TLS added to plain HTTP", plainWithTLS, "made for plain HTTP"},
+		{"a ConnContext that knows TLS alone", looking, "srv.ConnContext panicked"},
 		{"the mark of plain HTTP replaced", replaced, "srv.TLSConfig is nil"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -337,6 +344,48 @@ func TestRunEndsWhenSomeoneElseShutsDown(t *testing.T) {
 	}
 	if err := <-r.done; err != nil {
 		t.Errorf("got %v, want nil", err)
+	}
+}
+
+// net/http serves in the clear what is not told to be TLS.
+func TestASVS_12_2_1_ListenAndServeIsNoWayAround(t *testing.T) {
+	ln := must(net.Listen("tcp", "127.0.0.1:0"))
+	out := &logs{}
+	entered := make(chan struct{}, 1)
+	srv, _ := newServer(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { entered <- struct{}{} }), transport.ServerConfig{Logger: slog.New(slog.NewTextHandler(out, nil))})
+	go func() { _ = srv.Serve(ln) }() // as ListenAndServe does
+	defer func() { _ = srv.Close() }()
+	resp, err := client(t, nil, false).Get("http://" + ln.Addr().String())
+	if err == nil {
+		_ = resp.Body.Close()
+		t.Errorf("got %s", resp.Status)
+	}
+	select {
+	case <-entered:
+		t.Error("the handler was called")
+	default:
+	}
+	if !strings.Contains(out.String(), "closed a connection without TLS") {
+		t.Errorf("got the log %q", out)
+	}
+}
+
+// The fields that carry credentials are the program's to name.
+func TestRedirectListenerKnowsCredentials(t *testing.T) {
+	out := &logs{lines: make(chan string, 10)}
+	srv, _ := newServer(t, ok, transport.ServerConfig{
+		RedirectAddr: "127.0.0.1:0", RedirectHost: "api.example.com", RedirectCredentials: []string{"x-token"}, Logger: slog.New(slog.NewTextHandler(out, nil)),
+	})
+	start(t, srv)
+	req := must(http.NewRequestWithContext(t.Context(), "GET", "http://"+addrIn(t, <-out.lines), nil))
+	req.Header.Set("X-Token", "s3cret")
+	resp, err := client(t, nil, false).Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	if resp.StatusCode != 403 || !strings.Contains(out.String(), "X-Token") {
+		t.Errorf("got %d and the log %q", resp.StatusCode, out)
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 
 	"github.com/sallyport/sallyport/audit"
 	httperr "github.com/sallyport/sallyport/errors"
+	"github.com/sallyport/sallyport/internal/grammar"
 	"github.com/sallyport/sallyport/internal/logtext"
 )
 
@@ -26,8 +27,8 @@ type ServerConfig struct {
 	// CertFile and KeyFile are PEM files: the certificate with its chain, and its
 	// private key. They are read again at most once a minute, so that a renewed
 	// certificate is used without a restart; as long as the new ones can't be read,
-	// don't belong together, are cut off or have ended, the old ones stay and a warning
-	// is logged.
+	// don't belong together, are cut off, have ended or don't hold yet, the old ones stay and a
+	// warning is logged.
 	CertFile, KeyFile string
 	// Certificates are offered by server name, the first by default.
 	Certificates []tls.Certificate
@@ -97,6 +98,9 @@ type ServerConfig struct {
 	// RedirectHost is the host, with a port unless it is 443, that clients are
 	// redirected to. It must be set if RedirectAddr is.
 	RedirectHost string
+	// RedirectCredentials are the fields that carry credentials of your own, as for
+	// [RedirectHTTPS].
+	RedirectCredentials []string
 
 	// Logger gets the errors of connections, certificates and the redirect listener,
 	// and the addresses listened on. Nil is slog.Default().
@@ -106,10 +110,12 @@ type ServerConfig struct {
 	Audit audit.Recorder
 }
 
-// NewServer returns a server for h that [Run] understands. addr is host:port as
+// NewServer returns a server for h, to be served by [Run] or [Serve]: one that is not for plain
+// HTTP closes each connection that comes to it without TLS, as by ListenAndServe. addr is host:port as
 // for net.Listen; empty is ":https", or ":http" for plain HTTP. Its fields may be
 // changed before Run, with one rule: Run knows the settings through ConnContext,
-// so a ConnContext of your own must call the one it replaces.
+// so a ConnContext of your own must call the one it replaces, and is called by Run with a
+// connection that is not of crypto/tls.
 //
 // TLS is 1.3 or 1.2 with ECDHE and an AEAD cipher, over HTTP/2 or HTTP/1.1. Key
 // exchanges are Go's default, which prefers post-quantum hybrids. OPTIONS * goes
@@ -258,8 +264,10 @@ func (c *ServerConfig) server(addr string, h http.Handler) *http.Server {
 // redirectServer returns the server for RedirectAddr, or nil.
 func (c *ServerConfig) redirectServer(certs *certificates) (*http.Server, error) {
 	switch {
-	case c.RedirectAddr == "" && c.RedirectHost == "":
+	case c.RedirectAddr == "" && c.RedirectHost == "" && len(c.RedirectCredentials) == 0:
 		return nil, nil
+	case c.RedirectAddr == "" && c.RedirectHost == "":
+		return nil, errors.New("transport: ServerConfig.RedirectCredentials: needs RedirectAddr")
 	case c.RedirectAddr == "":
 		return nil, errors.New("transport: ServerConfig.RedirectHost: needs RedirectAddr")
 	case c.plain():
@@ -271,7 +279,12 @@ func (c *ServerConfig) redirectServer(certs *certificates) (*http.Server, error)
 	if _, _, err := cleanHost(c.RedirectHost); err != nil {
 		return nil, fmt.Errorf("transport: ServerConfig.RedirectHost: %w", err)
 	}
-	h := RedirectHTTPS(c.RedirectHost)
+	for _, name := range c.RedirectCredentials {
+		if !grammar.IsToken(name) {
+			return nil, fmt.Errorf("transport: ServerConfig.RedirectCredentials: %q is not a field name", name)
+		}
+	}
+	h := RedirectHTTPS(c.RedirectHost, c.RedirectCredentials...)
 	if certs.acme != nil {
 		h = challenges(certs.acme, h)
 	}
@@ -317,23 +330,35 @@ type question struct {
 }
 
 func (s *settings) connContext(ctx context.Context, conn net.Conn) context.Context {
-	if q, ok := conn.(*question); ok {
-		q.settings = s
+	switch c := conn.(type) {
+	case *question:
+		c.settings = s
+	case *tls.Conn:
+	default:
+		if !s.insecure { // net/http serves it in the clear
+			s.logger().Error("transport: closed a connection without TLS: serve with transport.Run or Serve", "remote_addr", conn.RemoteAddr().String())
+			_ = conn.Close()
+		}
 	}
 	return ctx
 }
 
 // settingsOf returns the settings of a server that NewServer made, or nil.
-func settingsOf(srv *http.Server) *settings {
+func settingsOf(srv *http.Server) (s *settings, err error) {
 	if srv.ConnContext == nil {
-		return nil
+		return nil, nil
 	}
+	defer func() {
+		if cause := recover(); cause != nil {
+			err = fmt.Errorf("transport: Run: srv.ConnContext panicked when it was asked for the server's settings, with a connection that is none of crypto/tls: %v", cause)
+		}
+	}()
 	// A real connection below, because a ConnContext in front of ours may look at it.
 	conn, other := net.Pipe()
 	defer func() { _, _ = conn.Close(), other.Close() }()
 	q := &question{Conn: conn}
 	srv.ConnContext(context.Background(), q)
-	return q.settings
+	return q.settings, nil
 }
 
 // An errorLog passes net/http's log lines on.

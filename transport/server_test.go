@@ -74,6 +74,10 @@ func TestAPI8_NewServerRefusesWhatCannotWork(t *testing.T) {
 		{"negative MaxConcurrentStreams", transport.ServerConfig{Certificates: certs, MaxConcurrentStreams: -1}, "ServerConfig.MaxConcurrentStreams"},
 		{"redirect without host", transport.ServerConfig{Certificates: certs, RedirectAddr: ":80"}, "ServerConfig.RedirectHost"},
 		{"redirect without address", transport.ServerConfig{Certificates: certs, RedirectHost: "example.com"}, "ServerConfig.RedirectHost: needs RedirectAddr"},
+		{"credentials without a redirect", transport.ServerConfig{Certificates: certs, RedirectCredentials: []string{"X-Token"}}, "ServerConfig.RedirectCredentials: needs RedirectAddr"},
+		{"credentials of no field", transport.ServerConfig{Certificates: certs, RedirectAddr: ":80", RedirectHost: "example.com", RedirectCredentials: []string{"X Token"}}, "ServerConfig.RedirectCredentials: \"X Token\""},
+		{"the key of another certificate", transport.ServerConfig{Certificates: []tls.Certificate{cert, {Certificate: cert.Certificate, PrivateKey: must(transport.SelfSigned()).PrivateKey}}}, "ServerConfig.Certificates[1]: the private key is that of another"},
+		{"a key that is none", transport.ServerConfig{Certificates: []tls.Certificate{{Certificate: cert.Certificate, PrivateKey: "key"}}}, "ServerConfig.Certificates[0]: the private key can't sign"},
 		{"redirect to a URL", transport.ServerConfig{Certificates: certs, RedirectAddr: ":80", RedirectHost: "https://example.com"}, "ServerConfig.RedirectHost"},
 		{"redirect on a bad address", transport.ServerConfig{Certificates: certs, RedirectAddr: "80", RedirectHost: "example.com"}, "ServerConfig.RedirectAddr"},
 		{"redirect to no HTTPS", transport.ServerConfig{AllowInsecureHTTP: true, RedirectAddr: ":80", RedirectHost: "example.com"}, "ServerConfig.RedirectAddr"},
@@ -550,6 +554,16 @@ func TestCertFileThatIsWorse(t *testing.T) {
 		}
 		write([]byte("a comment\n"), leaf, []byte("\nanother\n"))
 		want("with comments", good, 1, "")
+
+		early := issue(t, -day, 3*day)
+		earlyCert, earlyKey := writePair(t, early)
+		copyFile(t, earlyCert, certFile)
+		copyFile(t, earlyKey, keyFile)
+		want("one that does not hold yet", good, 1, "the new certificate does not hold yet")
+		time.Sleep(day)
+		want("once it does", early, 1, "")
+		copyFile(t, must(func() (string, error) { f, k := writePair(t, good); copyFile(t, k, keyFile); return f, nil }()), certFile)
+		want("the first again", good, 1, "")
 
 		ended := issue(t, 2*day, day)
 		endedCert, endedKey := writePair(t, ended)

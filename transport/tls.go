@@ -3,6 +3,7 @@ package transport
 import (
 	"bytes"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -164,6 +165,12 @@ func (f *certFile) reload() {
 	f.problem = ""
 }
 
+// holds reports whether now is within the time for which a certificate was issued.
+func holds(leaf *x509.Certificate) bool {
+	now := time.Now()
+	return !now.Before(leaf.NotBefore) && !now.After(leaf.NotAfter)
+}
+
 // load takes the files as they are, if they are right: whole, and better than what there is.
 func (f *certFile) load() error {
 	chain, err := os.ReadFile(f.cert)
@@ -190,9 +197,13 @@ func (f *certFile) load() error {
 	if err := complete(&pair); err != nil {
 		return err
 	}
-	now, old := time.Now(), f.current.Load()
-	if old != nil && now.After(pair.Leaf.NotAfter) && !now.After(old.Leaf.NotAfter) {
-		return errors.New("the new certificate has ended, and the old one has not")
+	if old := f.current.Load(); old != nil && holds(old.Leaf) {
+		switch now := time.Now(); {
+		case now.After(pair.Leaf.NotAfter):
+			return errors.New("the new certificate has ended, and the old one has not")
+		case now.Before(pair.Leaf.NotBefore):
+			return errors.New("the new certificate does not hold yet, and the old one does")
+		}
 	}
 	f.current.Store(&pair)
 	return nil
