@@ -23,14 +23,18 @@ import (
 type Config struct {
 	// Logger gets causes, stacks and error ids. Nil is slog.Default().
 	Logger *slog.Logger
-	// Audit gets the events of every door below. Nil is slog.Default().
+	// Audit gets the events of every door below. Nil is that of a Recover above, else Logger.
 	Audit audit.Recorder
 	// Map turns an error that is not a Problem into one, or returns nil to leave
 	// it to Write. It must be safe for concurrent use. See [MapNotFound] and [MapFirst].
 	Map func(error) *Problem
 	// TypeBase is the URI that Problem.Code is appended to where a Problem has no
-	// Type, such as "https://api.example.com/problems/". Empty: "about:blank".
+	// Type, such as "https://api.example.com/problems/". It ends with '/', '#', ':' or '='.
+	// Empty: "about:blank".
 	TypeBase string
+	// Types gives problems without a Type or Title those that it has for their Code. The others
+	// are of "about:blank". It is not for use beside TypeBase.
+	Types *Registry
 	// TraceContext puts the trace id of a valid traceparent field (W3C Trace Context) into
 	// what is logged of an error, and into the answer as "trace_id". The field is the word of
 	// whoever sends it: have a proxy set it, or take the id for a hint.
@@ -64,7 +68,8 @@ type Text struct {
 // through untouched.
 //
 // Recover panics at construction if it gets more than one Config, or one whose
-// TypeBase is not an absolute URI or whose Translations have a language that is none.
+// TypeBase is no absolute URI that a Code can be appended to, or stands beside Types, or whose
+// Translations have a language that is none.
 func Recover(cfg ...Config) func(http.Handler) http.Handler {
 	c := compile(cfg)
 	return func(next http.Handler) http.Handler {
@@ -76,6 +81,8 @@ func Recover(cfg ...Config) func(http.Handler) http.Handler {
 			s.Config = c
 			if c.Audit != nil {
 				s.Recorder = c.Audit
+			} else if s.Recorder == nil {
+				s.Recorder = c.toLogger
 			}
 			if s.RequestID == "" {
 				s.RequestID = requestID(outer.Header)
@@ -109,6 +116,7 @@ func RequestID(ctx context.Context) string {
 type compiled struct {
 	Config
 	languages []string // those of Translations, and English
+	toLogger  any      // the audit.Recorder that Logger is, or nil
 }
 
 var defaults = &compiled{}
@@ -122,11 +130,19 @@ func compile(cfg []Config) *compiled {
 		panic("httperr: Recover: more than one Config")
 	}
 	if base := cfg[0].TypeBase; base != "" {
-		if u, err := url.Parse(base); err != nil || !u.IsAbs() || !quoted.Valid(base) {
+		switch u, err := url.Parse(base); {
+		case err != nil || !u.IsAbs() || !quoted.Valid(base):
 			panic("httperr: Config.TypeBase must be an absolute URI")
+		case strings.IndexByte("/#:=", base[len(base)-1]) < 0:
+			panic("httperr: Config.TypeBase must end with '/', '#', ':' or '=', as codes are appended to it")
+		case cfg[0].Types != nil:
+			panic("httperr: Config.TypeBase and Types: set only one of them")
 		}
 	}
 	c := &compiled{Config: cfg[0], languages: language.WithEnglish(slices.Sorted(maps.Keys(cfg[0].Translations)))}
+	if c.Logger != nil {
+		c.toLogger = audit.Slog(c.Logger)
+	}
 	for l := range c.Translations {
 		if !language.IsTag(l) {
 			panic(fmt.Sprintf("httperr: Config.Translations: %q is no language tag such as \"pt-BR\"", l))

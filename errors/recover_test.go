@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -598,6 +599,9 @@ func TestRecoverIsCheckedAtConstruction(t *testing.T) {
 		{"an absolute TypeBase", func() { httperr.Recover(httperr.Config{TypeBase: "https://a.example/p/"}) }, ""},
 		{"a urn as TypeBase", func() { httperr.Recover(httperr.Config{TypeBase: "urn:problem:"}) }, ""},
 		{"two Configs", func() { httperr.Recover(httperr.Config{}, httperr.Config{}) }, "Config"},
+		{"a TypeBase without an end", func() { httperr.Recover(httperr.Config{TypeBase: "https://a.example/p"}) }, "must end with"},
+		{"a TypeBase that ends in a query", func() { httperr.Recover(httperr.Config{TypeBase: "https://a.example/?code="}) }, ""},
+		{"a TypeBase beside Types", func() { httperr.Recover(httperr.Config{TypeBase: "https://a.example/", Types: new(httperr.Registry)}) }, "only one of them"},
 		{"a relative TypeBase", func() { httperr.Recover(httperr.Config{TypeBase: "/problems/"}) }, "TypeBase"},
 		{"a TypeBase that is no URI", func() { httperr.Recover(httperr.Config{TypeBase: "https://a.example/%zz"}) }, "TypeBase"},
 		{"a TypeBase with a line break", func() { httperr.Recover(httperr.Config{TypeBase: "https://a.example/\n"}) }, "TypeBase"},
@@ -615,5 +619,23 @@ func TestRecoverIsCheckedAtConstruction(t *testing.T) {
 			}()
 			tt.make()
 		})
+	}
+}
+
+// Where only a Logger is given, it gets the events too, unless a Recover above has a recorder.
+func TestEventsGoToTheLogger(t *testing.T) {
+	problem := httperr.New(403, "forbidden", "")
+	problem.Audit = &audit.Event{Name: audit.AuthzFail, Level: slog.LevelWarn, Reason: "no reason"}
+	var inner, outer strings.Builder
+	log := func(b *strings.Builder) *slog.Logger { return slog.New(slog.NewTextHandler(b, nil)) }
+	h := httperr.Recover(httperr.Config{Logger: log(&inner)})(fail(problem))
+	h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil))
+	if !strings.Contains(inner.String(), "authz_fail") {
+		t.Errorf("got the log %q", inner.String())
+	}
+	inner.Reset()
+	httperr.Recover(httperr.Config{Audit: audit.Slog(log(&outer))})(h).ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil))
+	if strings.Contains(inner.String(), "authz_fail") || !strings.Contains(outer.String(), "authz_fail") {
+		t.Errorf("got the logs %q and %q", inner.String(), outer.String())
 	}
 }

@@ -29,14 +29,14 @@ type ProblemType struct {
 }
 
 // A Registry has the problem types of a service, and serves their documentation at their
-// type URIs. Set Config.TypeBase to [Registry.Base], so that every [Problem] with a code
-// names its type:
+// type URIs. As Config.Types it gives each [Problem] with a code that it has the type and title of
+// that:
 //
 //	types, err := httperr.NewRegistry("https://api.example.com/problems/", append(httperr.ProblemTypes(), httperr.ProblemType{
 //		Code: "out_of_stock", Title: "Out of stock", Status: 409, Description: "There are fewer items than were ordered.",
 //	})...)
 //	mux.Handle("GET /problems/", types)
-//	h := httperr.Recover(httperr.Config{TypeBase: types.Base()})(httperr.Mux(mux))
+//	h := httperr.Recover(httperr.Config{Types: types})(httperr.Mux(mux))
 //
 // A Registry is safe for concurrent use.
 type Registry struct {
@@ -106,12 +106,23 @@ func (r *Registry) Types() []ProblemType { return slices.Clone(r.types) }
 // Problem returns a problem of a type, with a detail that may be shown to the client. It
 // panics if there is no type with this code, so make problems where a test comes by.
 func (r *Registry) Problem(code, detail string) *Problem {
-	i, ok := slices.BinarySearchFunc(r.types, code, func(t ProblemType, code string) int { return cmp.Compare(t.Code, code) })
+	t, ok := r.find(code)
 	if !ok {
 		panic("httperr: Registry.Problem: there is no type " + strconv.Quote(code))
 	}
-	t := r.types[i]
 	return &Problem{Type: r.base + t.Code, Title: t.Title, Status: t.Status, Code: t.Code, Detail: detail}
+}
+
+// find returns the type with a code. A nil r has none.
+func (r *Registry) find(code string) (t ProblemType, ok bool) {
+	if r == nil {
+		return t, false
+	}
+	i, ok := slices.BinarySearchFunc(r.types, code, func(t ProblemType, code string) int { return cmp.Compare(t.Code, code) })
+	if ok {
+		t = r.types[i]
+	}
+	return t, ok
 }
 
 // ServeHTTP serves the documentation of the type that the last part of the path names, and
@@ -140,7 +151,7 @@ func (r *Registry) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	h.Set("Cache-Control", "public, max-age=3600")
 	h.Set("Etag", tag)
 	h.Add("Vary", "Accept")
-	if slices.Contains(req.Header["If-None-Match"], tag) {
+	if hasTag(req.Header["If-None-Match"], tag) {
 		w.WriteHeader(http.StatusNotModified)
 		return
 	}
@@ -148,6 +159,19 @@ func (r *Registry) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	if req.Method != http.MethodHead {
 		_, _ = w.Write(body) // the client is gone: there is nobody to tell
 	}
+}
+
+// hasTag reports whether the values of If-None-Match have a tag, by the weak comparison (RFC 9110,
+// section 13.1.2): what compresses in front makes tags weak. Ours have no commas.
+func hasTag(values []string, tag string) bool {
+	for _, value := range values {
+		for one := range strings.SplitSeq(value, ",") {
+			if one = strings.Trim(one, " \t"); one == "*" || strings.TrimPrefix(one, "W/") == tag {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // A described type is one with its URI.

@@ -106,6 +106,11 @@ func TestRFC9457_4_TypesAreDocumented(t *testing.T) {
 	if w := ask("GET", "/problems/hostile", "Accept", "text/html", "If-None-Match", tag); w.Code != 304 || w.Body.Len() > 0 {
 		t.Errorf("with its tag: got %d %s", w.Code, w.Body)
 	}
+	for value, want := range map[string]int{`"a", ` + tag: 304, "W/" + tag: 304, `W/"a",W/` + tag + `,"b"`: 304, "*": 304, `"a"`: 200, `W/"a"`: 200, strings.Trim(tag, `"`): 200, "": 200} {
+		if w := ask("GET", "/problems/hostile", "Accept", "text/html", "If-None-Match", value); w.Code != want {
+			t.Errorf("with %s: got %d, want %d", value, w.Code, want)
+		}
+	}
 	if w := ask("GET", "/problems/hostile", "If-None-Match", tag); w.Code != 200 {
 		t.Errorf("with the tag of the other form: got %d", w.Code)
 	}
@@ -117,6 +122,38 @@ func TestRFC9457_4_TypesAreDocumented(t *testing.T) {
 	}
 	if w := ask("POST", "/problems/hostile"); w.Code != 405 || w.Header().Get("Allow") != "GET, HEAD" {
 		t.Errorf("POST: got %d, Allow %q", w.Code, w.Header().Get("Allow"))
+	}
+}
+
+// What a Registry says of a code is what answers with it say.
+func TestRFC9457_3_1_TypesOfARegistry(t *testing.T) {
+	r := registry(t, append(httperr.ProblemTypes(), httperr.ProblemType{Code: "out_of_stock", Title: "Out of stock", Status: 409})...)
+	own := httperr.New(409, "out_of_stock", "")
+	own.Title = "Sold out"
+	other := httperr.New(409, "out_of_stock", "")
+	other.Type = "https://other.example/stock"
+	for _, tt := range []struct {
+		name        string
+		err         error
+		kind, title string
+	}{
+		{"of this module", httperr.New(400, "body_required", ""), problemsBase + "body_required", "A body is required"},
+		{"of the service", httperr.New(409, "out_of_stock", ""), problemsBase + "out_of_stock", "Out of stock"},
+		{"with a title of its own", own, problemsBase + "out_of_stock", "Sold out"},
+		{"with a type of its own", other, "https://other.example/stock", "Conflict"},
+		{"of no type", httperr.New(404, "item_not_found", ""), "about:blank", "Not Found"},
+		{"without a code", httperr.New(404, "", ""), "about:blank", "Not Found"},
+		{"an error", http.ErrBodyNotAllowed, problemsBase + "internal_error", "Internal error"},
+	} {
+		w := new(witness)
+		cfg := w.config()
+		cfg.Types = r
+		for _, accept := range []string{"application/json", "application/problem+xml", "text/html"} {
+			body := get(httperr.Recover(cfg)(fail(tt.err)), accept).Body.String()
+			if strings.Contains(body, tt.kind) != (accept != "text/html") && tt.kind != "about:blank" || !strings.Contains(body, tt.title) {
+				t.Errorf("%s, as %s: got %s, want %s, %s", tt.name, accept, body, tt.kind, tt.title)
+			}
+		}
 	}
 }
 

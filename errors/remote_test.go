@@ -93,7 +93,10 @@ func TestRFC9457_3_1_Consumer(t *testing.T) {
 		{"too deep", problemJSON, `{"x":` + strings.Repeat("[", 100) + strings.Repeat("]", 100) + `}`, none},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got, _ := remote(t, 422, tt.contentType, tt.document)
+			got, b := remote(t, 422, tt.contentType, tt.document)
+			if b.read != len(tt.document) { // or the connection could not be used again
+				t.Errorf("%d bytes of %d were read", b.read, len(tt.document))
+			}
 			if !reflect.DeepEqual(*got, tt.want) {
 				t.Errorf("got  %#v\nwant %#v", *got, tt.want)
 			}

@@ -26,6 +26,7 @@ type answer struct {
 	negotiated bool   // by language
 	language   string // of the texts, if it is not the code's own
 	typeBase   string
+	types      *Registry
 }
 
 // translate gives a the texts that the client reads best.
@@ -65,14 +66,19 @@ func (a *answer) typeURI() string {
 		return a.Type
 	case a.typeBase != "" && a.Code != "":
 		return a.typeBase + a.Code
-	default:
-		return "about:blank"
 	}
+	if t, ok := a.types.find(a.Code); ok {
+		return a.types.base + t.Code
+	}
+	return "about:blank"
 }
 
 func (a *answer) title() string {
 	if a.Title != "" {
 		return a.Title
+	}
+	if t, ok := a.types.find(a.Code); ok && a.Type == "" {
+		return t.Title
 	}
 	if phrase := http.StatusText(a.status); phrase != "" {
 		return phrase

@@ -14,6 +14,8 @@ func TestTranslations(t *testing.T) {
 	original := httperr.New(404, "not_found", "There is no such item.")
 	vary := httperr.New(404, "not_found", "")
 	vary.Header = http.Header{"Vary": {"Origin"}}
+	varies := httperr.New(404, "not_found", "")
+	varies.Header = http.Header{"Vary": {"accept-language"}}
 	german := httperr.New(422, "validation_failed", "")
 	german.Header = http.Header{"Content-Language": {"de"}}
 	token := httperr.New(400, "not_found", "")
@@ -45,6 +47,7 @@ func TestTranslations(t *testing.T) {
 		{"HTML", "de", "text/html", original, `<html lang="de"><head><meta charset="utf-8"><title>404 Nicht gefunden</title>`, "de", "Accept-Language"},
 		{"HTML, escaped", "de", "text/html", http.ErrBodyNotAllowed, `<title>500 Fehler &lt;des&gt; Dienstes</title>`, "de", "Accept-Language"},
 		{"HTML in English", "en", "text/html", original, `<html lang="en">`, "", "Accept-Language"},
+		{"Vary has it", "de", "", varies, "Nicht gefunden", "de", "accept-language"},
 		{"Vary is added to", "de", "", vary, "Nicht gefunden", "de", "Origin, Accept-Language"},
 		{"the language of a problem's own texts", "pt-BR", "", german, "Inválido", "de", "Accept-Language"},
 		{"another form", "de", "", token, `{"title":""}`, "", ""},

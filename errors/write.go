@@ -70,7 +70,7 @@ func (c *compiled) problem(r *http.Request, err error) *Problem {
 // write answers r with p, or with a bare 500 if p can't be shown, and accounts
 // for err, the error that p was made of.
 func (c *compiled) write(w http.ResponseWriter, r *http.Request, requestID string, p *Problem, err error) {
-	a := answer{Problem: p, status: http.StatusInternalServerError, requestID: requestID, typeBase: c.TypeBase}
+	a := answer{Problem: p, status: http.StatusInternalServerError, requestID: requestID, typeBase: c.TypeBase, types: c.Types}
 	switch {
 	case p == nil:
 		a.Problem = New(a.status, "internal_error", "")
@@ -170,17 +170,17 @@ func (a *answer) send(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case len(values) == 0 || !grammar.IsToken(name):
 		case name == "Vary":
-			h[name] = append(slices.Clip(h[name]), values...)
+			vary(h, values...)
 		default:
 			h[name] = values
 			kept = kept || forCaches(name)
 		}
 	}
 	if kept { // for those who want the same form alone
-		h["Vary"] = append(slices.Clip(h["Vary"]), "Accept")
+		vary(h, "Accept")
 	}
 	if a.negotiated {
-		h["Vary"] = append(slices.Clip(h["Vary"]), "Accept-Language")
+		vary(h, "Accept-Language")
 		if _, ok := a.Header["Content-Language"]; !ok && a.language != "" {
 			h["Content-Language"] = []string{a.language}
 		}
@@ -191,6 +191,15 @@ func (a *answer) send(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(a.status)
 	if r.Method != http.MethodHead {
 		_, _ = w.Write(body) // the client is gone: there is nobody to tell
+	}
+}
+
+// vary adds values to the Vary field that it does not have yet.
+func vary(h http.Header, values ...string) {
+	for _, v := range values {
+		if !slices.ContainsFunc(h["Vary"], func(has string) bool { return strings.EqualFold(has, v) }) {
+			h["Vary"] = append(slices.Clip(h["Vary"]), v)
+		}
 	}
 }
 
@@ -230,10 +239,10 @@ func drop(h http.Header) {
 // forCaches reports whether some cache takes from a field how long to keep an answer.
 func forCaches(canonical string) bool {
 	switch canonical {
-	case "Cache-Control", "Surrogate-Control", "Edge-Control", "X-Litespeed-Cache-Control", "X-Accel-Expires", "Expires":
+	case "Surrogate-Control", "Edge-Control", "X-Accel-Expires", "Expires":
 		return true
 	}
-	return strings.HasSuffix(canonical, "Cdn-Cache-Control")
+	return strings.HasSuffix(strings.ToLower(canonical), "cache-control") // with a cache's name in front (RFC 9213)
 }
 
 // unsafeValue reports whether v has characters that may not stand in a field

@@ -403,7 +403,7 @@ func TestTheFieldsOfAFailedHandler(t *testing.T) {
 		{"for caches", http.Header{
 			"Cache-Control": {"public, max-age=600"}, "Cdn-Cache-Control": {"max-age=600"}, "Surrogate-Control": {"max-age=600"},
 			"Expires": {"Thu, 01 Jan 2099 00:00:00 GMT"}, "Age": {"1"}, "Pragma": {"x"}, "No-Vary-Search": {"params"},
-			"Cloudflare-Cdn-Cache-Control": {"max-age=600"}, "vercel-cdn-cache-control": {"max-age=600"}, "Edge-Control": {"max-age=600"},
+			"Cloudflare-Cdn-Cache-Control": {"max-age=600"}, "vercel-cdn-cache-control": {"max-age=600"}, "Edge-Control": {"max-age=600"}, "ExampleCDN-Cache-Control": {"max-age=600"},
 			"X-Accel-Expires": {"600"}, "X-Litespeed-Cache-Control": {"public"},
 		}, nil},
 		{"for servers in front", http.Header{

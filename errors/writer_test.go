@@ -328,14 +328,31 @@ func TestBelowATimeoutHandler(t *testing.T) {
 	}
 }
 
-// A handler that returns without a word has set fields all the same.
-func TestTheHeaderOfAnAnswerWithoutBody(t *testing.T) {
-	w := httptest.NewRecorder()
-	new(witness).recover(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Add("Cross-Origin-Opener-Policy", "same-origin")
-		w.Header().Add("Cross-Origin-Opener-Policy", "unsafe-none")
-	})).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
-	if got := w.Result().Header["Cross-Origin-Opener-Policy"]; len(got) != 1 || got[0] != "unsafe-none" {
-		t.Errorf("got %q", got)
+// Of fields of which two are none to a browser, the last is sent, however the answer begins.
+func TestOneCrossOriginPolicy(t *testing.T) {
+	names := []string{"Cross-Origin-Opener-Policy", "Cross-Origin-Embedder-Policy", "Cross-Origin-Resource-Policy"}
+	for name, begin := range map[string]func(w http.ResponseWriter, r *http.Request){
+		"a status":       func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusAccepted) },
+		"a body":         func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "x") },
+		"a flush":        func(w http.ResponseWriter, _ *http.Request) { w.(http.Flusher).Flush() },
+		"a copy":         func(w http.ResponseWriter, _ *http.Request) { _, _ = io.Copy(w, strings.NewReader("x")) },
+		"nothing":        func(http.ResponseWriter, *http.Request) {},
+		"an early hint":  func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusEarlyHints) },
+		"an error":       func(w http.ResponseWriter, r *http.Request) { httperr.Write(w, r, io.EOF) },
+		"a panic of its": func(http.ResponseWriter, *http.Request) { panic("x") },
+	} {
+		s := serve(t, new(witness).recover(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			for _, field := range names {
+				w.Header().Add(field, "of this service")
+				w.Header().Add(field, "of the one behind")
+			}
+			begin(w, r)
+		})), false)
+		got := s.do(t, http.MethodGet, "/", nil)
+		for _, field := range names {
+			if v := got.Header[field]; len(v) != 1 || v[0] != "of the one behind" {
+				t.Errorf("%s: %s is %q", name, field, v)
+			}
+		}
 	}
 }

@@ -37,8 +37,8 @@ type CSP struct {
 	BaseURI        []string
 
 	// Nonce allows the scripts and styles that have the nonce of the answer, which [Nonce]
-	// returns. Each answer has its own, of 128 random bits. Where StyleSrc has 'unsafe-inline',
-	// which browsers pass over beside a nonce, it is for scripts alone.
+	// returns. Each answer has its own, of 128 random bits. Where StyleSrc has 'unsafe-inline'
+	// and no hash, it is for scripts alone, as browsers pass over 'unsafe-inline' beside either.
 	Nonce bool
 	// StrictDynamic also allows what an allowed script loads. It needs Nonce, or hashes in
 	// ScriptSrc, and makes browsers pass over the hosts there.
@@ -68,8 +68,9 @@ type CSP struct {
 // source that is none, that has no effect beside others, or that is unsafe and not allowed.
 //
 // Of two for a route, the inner one's policy is sent, or both if one of them is ReportOnly. They
-// have the same nonce, unless something stands between them that gives the handler a header of its
-// own, as http.TimeoutHandler does.
+// have the same nonce. Nothing may stand between them that gives the handlers below a header of
+// their own, as http.TimeoutHandler does and [Timeout] does not: the outer policy would allow none
+// of the scripts, and its reports would go nowhere.
 //
 // Refusals and errors below carry it as well. Where FrameAncestors names someone, Page takes
 // X-Frame-Options away, which would contradict; with Nonce it says no-store, as a nonce that
@@ -86,7 +87,8 @@ func Page(c CSP) func(http.Handler) http.Handler {
 			if p.framed {
 				delete(h, "X-Frame-Options") // which knows less, and would contradict
 			}
-			if p.endpoints != nil { // the last of a name counts (RFC 9651, section 4.2.2)
+			// The last of a name counts (RFC 9651, section 4.2.2).
+			if p.endpoints != nil && !slices.Contains(h["Reporting-Endpoints"], p.endpoints[0]) {
 				h["Reporting-Endpoints"] = append(slices.Clip(h["Reporting-Endpoints"]), p.endpoints...)
 			}
 			if !c.Nonce {
@@ -185,7 +187,7 @@ func (c *CSP) compile() (p compiledCSP, err error) {
 	const nonce = "\x00" // no source has it
 	if c.Nonce {
 		addScript = append(addScript, "'nonce-"+nonce+"'")
-		if !slices.Contains(style, unsafeInline) {
+		if !slices.Contains(style, unsafeInline) || slices.ContainsFunc(style, hashSource.MatchString) {
 			addStyle = append(addStyle, "'nonce-"+nonce+"'")
 		}
 		none := []string{"'none'"}

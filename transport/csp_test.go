@@ -115,6 +115,7 @@ func TestPageInAPage(t *testing.T) {
 	tried := transport.Page(transport.CSP{Nonce: true, StrictDynamic: true, ReportTo: "/tried", ReportOnly: true})
 	seen := make(map[string]bool)
 	for name, h := range map[string]http.Handler{
+		"two that enforce": enforced(tried(enforced(page))),
 		"enforced outside": enforced(http.StripPrefix("/a", tried(page))),
 		"tried outside":    tried(enforced(page)),
 	} {
@@ -155,6 +156,13 @@ func TestNonceBesideUnsafeStyles(t *testing.T) {
 	if got := w.Header().Get("Content-Security-Policy"); !strings.Contains(got, "; style-src 'unsafe-inline'; ") || !strings.Contains(got, "; script-src 'nonce-") {
 		t.Errorf("got %s", got)
 	}
+	c.StyleSrc = append(c.StyleSrc, "'sha256-"+strings.Repeat("A", 43)+"='") // which have it passed over anyway
+	w = do(transport.Page(c)(ok), httptest.NewRequest("GET", "/", nil))
+	if got := w.Header().Get("Content-Security-Policy"); strings.Count(got, "'nonce-") != 2 {
+		t.Errorf("beside a hash: got %s", got)
+	}
+	c = transport.CSP{Nonce: true, DefaultSrc: []string{"https:"}, AllowUnsafeScripts: true} // styles are not left to DefaultSrc
+	transport.Page(c)
 }
 
 func TestPageConstruction(t *testing.T) {

@@ -269,7 +269,7 @@ func TestSecureRefusesWhatCannotWork(t *testing.T) {
 		{"Headers.CacheControl", transport.Headers{CacheControl: "max-age=1h"}},
 		{"Headers.CacheControl", transport.Headers{CacheControl: "max-age=60, max-age=70"}},
 		{"Headers.CacheControl", transport.Headers{CacheControl: "no-store=1"}},
-		{"Headers.CacheControl", transport.Headers{CacheControl: "no-store,"}},
+		{"Headers.CacheControl", transport.Headers{CacheControl: ","}},
 		{"Headers.PermissionsPolicy", transport.Headers{PermissionsPolicy: "geolocation 'none'"}},
 		{"Headers.PermissionsPolicy", transport.Headers{PermissionsPolicy: "camera=(), geolocation=none"}},
 		{"Headers.PermissionsPolicy", transport.Headers{PermissionsPolicy: "camera=(); geolocation=()"}},
@@ -293,6 +293,11 @@ func TestSecureRefusesWhatCannotWork(t *testing.T) {
 func TestSecureTakesWhatBrowsersTake(t *testing.T) {
 	for _, h := range []transport.Headers{
 		{StrictTransportSecurity: "max-age=0"},
+		{StrictTransportSecurity: `max-age="31536000"`},
+		{ContentSecurityPolicy: "default-src 'self',"},
+		{ContentSecurityPolicy: "default-src 'self'; treat-as-public-address"},
+		{CacheControl: "public,, max-age=60,"},
+		{PermissionsPolicy: `camera=();report-to="main"`},
 		{StrictTransportSecurity: "includeSubDomains ; max-age = 300;"},
 		{StrictTransportSecurity: "MAX-AGE=63072000; INCLUDESUBDOMAINS; Preload"},
 		{ContentSecurityPolicy: "Default-Src 'self';; img-src * data:; sandbox; upgrade-insecure-requests;"},

@@ -37,8 +37,12 @@ func isHSTS(v string) bool {
 		case seen[name]:
 			return false
 		case name == "max-age" && valued:
+			value = strings.TrimSpace(value)
+			if n := len(value); n >= 2 && value[0] == '"' && value[n-1] == '"' {
+				value = value[1 : n-1]
+			}
 			var err error
-			if seconds, err = strconv.ParseUint(strings.TrimSpace(value), 10, 63); err != nil {
+			if seconds, err = strconv.ParseUint(value, 10, 63); err != nil {
 				return false
 			}
 		case (name == "includesubdomains" || name == "preload") && !valued:
@@ -55,12 +59,13 @@ var cspDirectives = []string{
 	"child-src", "connect-src", "default-src", "fenced-frame-src", "font-src", "frame-src", "img-src", "manifest-src", "media-src",
 	"object-src", "prefetch-src", "script-src", "script-src-attr", "script-src-elem", "style-src", "style-src-attr", "style-src-elem",
 	"worker-src", "base-uri", "sandbox", "form-action", "frame-ancestors", "report-to", "report-uri", "block-all-mixed-content",
-	"require-trusted-types-for", "trusted-types", "upgrade-insecure-requests", "webrtc",
+	"require-trusted-types-for", "treat-as-public-address", "trusted-types", "upgrade-insecure-requests", "webrtc",
 }
 
 // isCSP reports whether v is one or more policies, with commas between them, of directives that
 // browsers know, each once: they pass over the second of a name.
 func isCSP(v string) bool {
+	some := false
 	for policy := range strings.SplitSeq(v, ",") {
 		seen := make(map[string]bool)
 		for directive := range strings.SplitSeq(policy, ";") {
@@ -74,11 +79,9 @@ func isCSP(v string) bool {
 			}
 			seen[name] = true
 		}
-		if len(seen) == 0 {
-			return false
-		}
+		some = some || len(seen) > 0
 	}
-	return true
+	return some
 }
 
 // cacheDirectives are those of answers, and whether each has a number of seconds for its value.
@@ -95,7 +98,9 @@ func isCacheControl(v string) bool {
 	seen := make(map[string]bool)
 	for directive := range strings.SplitSeq(v, ",") {
 		name, value, valued := strings.Cut(strings.TrimSpace(directive), "=")
-		name = strings.ToLower(name)
+		if name = strings.ToLower(name); name == "" && !valued { // nothing between commas is allowed
+			continue
+		}
 		seconds, known := cacheDirectives[name]
 		if !known || seen[name] || valued != seconds {
 			return false
@@ -105,11 +110,11 @@ func isCacheControl(v string) bool {
 		}
 		seen[name] = true
 	}
-	return true
+	return len(seen) > 0
 }
 
 // permitted matches a member of Permissions-Policy: a feature, and who may use it.
-var permitted = regexp.MustCompile(`^([a-z][a-z0-9-]*)=(\*|self|"[a-z][a-z0-9+.-]*:[^"\\ ]+"|\( *((\*|self|src|"[a-z][a-z0-9+.-]*:[^"\\ ]+")( +(\*|self|src|"[a-z][a-z0-9+.-]*:[^"\\ ]+"))*)? *\))(; *report-to=[a-z*][a-z0-9_.*-]*)?$`)
+var permitted = regexp.MustCompile(`^([a-z][a-z0-9-]*)=(\*|self|"[a-z][a-z0-9+.-]*:[^"\\ ]+"|\( *((\*|self|src|"[a-z][a-z0-9+.-]*:[^"\\ ]+")( +(\*|self|src|"[a-z][a-z0-9+.-]*:[^"\\ ]+"))*)? *\))(; *report-to=("[a-z0-9_.*-]+"|[a-z*][a-z0-9_.*-]*))?$`)
 
 // isPermissions reports whether v is a structured field (RFC 9651) as browsers read it for
 // Permissions-Policy, with each feature once: what is none they pass over as a whole.

@@ -64,7 +64,8 @@ func inBase64(b []byte) []byte {
 }
 
 func inBase32(b []byte) []byte {
-	return shifted(pick(bytes.ToUpper(b), "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"), 8, base32.StdEncoding.WithPadding(base32.NoPadding).Decode)
+	b = append(pick(bytes.ToUpper(b), "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"), "AAAAAAA"...) // not to end in what is no part of a group
+	return shifted(b, 8, base32.StdEncoding.WithPadding(base32.NoPadding).Decode)
 }
 
 // pick returns the characters of b that are in an alphabet, so that blanks, commas and line breaks
@@ -105,31 +106,45 @@ func numbers(b []byte) (decoded []byte) {
 	return decoded
 }
 
-// mostInflated bounds what comes of decompressing, in bytes.
-const mostInflated = 16 << 20
+// mostInflated bounds what comes of decompressing in all, in bytes.
+const mostInflated = 8 << 20
 
-// inflate decompresses whatever in b looks like gzip or zlib, as far as it goes.
-func inflate(b []byte) (decoded []byte) {
-	for i := 0; i+2 < len(b); i++ {
+// An inflater decompresses whatever looks like gzip or zlib, as far as it goes.
+type inflater struct {
+	left int64 // bytes that it may still make
+	from bytes.Reader
+	gzip gzip.Reader
+	zlib io.ReadCloser
+}
+
+func (f *inflater) inflate(b []byte) (decoded []byte) {
+	for i := 0; i+2 < len(b) && f.left > 0; i++ {
+		f.from.Reset(b[i:])
 		var r io.Reader
-		var err error
 		switch {
 		case b[i] == 0x1f && b[i+1] == 0x8b && b[i+2] == 8:
-			r, err = gzip.NewReader(bytes.NewReader(b[i:]))
+			if f.gzip.Reset(&f.from) != nil {
+				continue
+			}
+			r = &f.gzip
 		case b[i] == 0x78 && (b[i+1] == 0x01 || b[i+1] == 0x5e || b[i+1] == 0x9c || b[i+1] == 0xda): // the four levels
-			r, err = zlib.NewReader(bytes.NewReader(b[i:]))
+			var err error
+			if f.zlib == nil {
+				f.zlib, err = zlib.NewReader(&f.from)
+			} else {
+				err = f.zlib.(zlib.Resetter).Reset(&f.from, nil)
+			}
+			if err != nil {
+				continue
+			}
+			r = f.zlib
 		default:
 			continue
 		}
-		if err != nil {
-			continue
-		}
-		part, _ := io.ReadAll(io.LimitReader(r, int64(mostInflated-len(decoded))))
+		part, _ := io.ReadAll(io.LimitReader(r, f.left))
+		f.left -= int64(len(part))
 		if len(part) >= row {
 			decoded = append(append(decoded, part...), 0)
-		}
-		if len(decoded) >= mostInflated {
-			break
 		}
 	}
 	return decoded

@@ -98,6 +98,8 @@ func TestFinds(t *testing.T) {
 		{"base32 in lower case", "x y" + strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString([]byte(s))), "in base32"},
 		{"base64 of eight characters", b64([]byte(secret[5:13])), "in base64"},
 		{"base32 of eight characters", "A" + base32.StdEncoding.EncodeToString([]byte(secret[5:13])), "in base32"},
+		{"base32 of eight characters and a letter behind it", base32.StdEncoding.EncodeToString([]byte(secret[5:13])) + " b", "in base32"},
+		{"a megabyte deep in gzip", compressed(strings.Repeat("0123456789", 100_000)+s, func(w io.Writer) io.WriteCloser { return gzip.NewWriter(w) }), "compressed"},
 		{"hexadecimal of eight characters", "a" + hex.EncodeToString([]byte(secret[5:13])) + "b", "in hexadecimal"},
 		{"eight characters, one of them escaped", secret[:3] + escaped("%%%x", secret[3:4]) + secret[4:8], "escaped"},
 		{"percent-encoded twice", strings.ReplaceAll(escaped("%%%02X", s), "%", "%25"), "escaped, escaped"},

@@ -155,7 +155,7 @@ func newHandler(origin string, keys apikey.Store) (http.Handler, error) {
 	mux.Handle("POST /reports", transport.CSPReports())
 	mux.Handle("GET /{$}", transport.Page(transport.CSP{Nonce: true, ConnectSrc: []string{"'self'"}, ReportTo: "/reports"})(httperr.Handler(page)))
 	return sallyport.Chain(
-		httperr.Recover(httperr.Config{TypeBase: problems.Base(), TraceContext: true}),
+		httperr.Recover(httperr.Config{Types: problems, TraceContext: true}),
 		transport.Secure(transport.Headers{}),
 		transport.StrictPath(transport.PathRules{}),
 		transport.CSRF(),
