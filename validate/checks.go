@@ -62,6 +62,7 @@ func (v *Validator[T]) check(ctx context.Context, t *T) error {
 	ctx, cancel := context.WithTimeout(ctx, v.lim.checks)
 	defer cancel()
 	var fields []httperr.Field
+	var causes []error
 	for _, check := range v.checks {
 		var err error
 		if cause := try(func() { err = check(ctx, t) }); cause != nil {
@@ -74,6 +75,9 @@ func (v *Validator[T]) check(ctx context.Context, t *T) error {
 		switch ended := ctx.Err(); {
 		case errors.As(err, &p) && p != nil && p.Code == brokenCode && len(p.Fields) > 0:
 			fields = append(fields, p.Fields...)
+			if cause := p.Unwrap(); cause != nil {
+				causes = append(causes, cause)
+			}
 		case err == nil && ended != nil:
 			return fmt.Errorf("validate: a check of %s: %w", typeName(v.plan.typ), ended)
 		case p == nil && ended != nil && !errors.Is(err, ended): // drivers have their own words for it
@@ -83,7 +87,11 @@ func (v *Validator[T]) check(ctx context.Context, t *T) error {
 		}
 	}
 	if len(fields) > 0 {
-		return failed(fields[:min(len(fields), v.lim.errors)])
+		p := failed(fields[:min(len(fields), v.lim.errors)])
+		if len(causes) > 0 {
+			p = p.WithCause(errors.Join(causes...))
+		}
+		return p
 	}
 	return nil
 }

@@ -117,6 +117,18 @@ func TestChecks(t *testing.T) {
 			t.Errorf("got %v, want %s", got, want)
 		}
 	})
+	t.Run("causes", func(t *testing.T) {
+		first, second := errors.New("one"), errors.New("two")
+		broken := func(cause error) func(context.Context, *newUser) error {
+			return func(context.Context, *newUser) error {
+				return validate.Broken(httperr.Field{Pointer: "/name", Code: "taken"}).WithCause(cause)
+			}
+		}
+		_, err := v.With(broken(first), broken(nil), broken(second)).Decode(nop{}, post(`{"name":"al"}`))
+		if p := problem(t, err); p == nil || len(p.Fields) != 3 || !errors.Is(err, first) || !errors.Is(err, second) {
+			t.Errorf("got %v", err)
+		}
+	})
 	t.Run("nil", func(t *testing.T) {
 		defer func() {
 			if got := fmt.Sprint(recover()); !strings.Contains(got, "a check is nil") {

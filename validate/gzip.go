@@ -85,14 +85,14 @@ func open(w http.ResponseWriter, r *http.Request, limit int64) (from io.Reader, 
 	return u, u.release
 }
 
-// coding returns the content coding of a body: "", "gzip", or false for another one, or more
-// than one.
+// coding returns the content coding of a body: "", "gzip", which is also "x-gzip" (RFC 9110, section
+// 8.4.1.3), or false for another one, or more than one.
 func coding(r *http.Request) (name string, ok bool) {
 	for _, line := range r.Header["Content-Encoding"] {
 		for c := range strings.SplitSeq(line, ",") {
 			switch c = strings.TrimSpace(c); {
 			case c == "" || strings.EqualFold(c, "identity"):
-			case name == "" && strings.EqualFold(c, "gzip"):
+			case name == "" && (strings.EqualFold(c, "gzip") || strings.EqualFold(c, "x-gzip")):
 				name = "gzip"
 			default:
 				return "", false

@@ -40,6 +40,7 @@ func TestAllowGzip(t *testing.T) {
 		code               string
 	}{
 		{"gzip", "gzip", good, 204, ""},
+		{"by its old name", "X-Gzip", good, 204, ""},
 		{"in capitals", "GZIP", good, 204, ""},
 		{"beside identity", "identity, gzip", good, 204, ""},
 		{"none", "", `{"a":1}`, 204, ""},

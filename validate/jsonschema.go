@@ -20,7 +20,9 @@ import (
 // errors are those of [New]; a T without a body is one too.
 //
 // What the schema accepts is what a [Validator] accepts, but for what a schema can't say:
-// duplicate names, limits, that 1.0 is no integer here, who may send what (scope tags), and
+// duplicate names, and with Config.AllowUnknown those that differ from a known one in case alone,
+// limits, numbers beyond 64 bits or a float32, that 1.0 is no integer here, who may send what
+// (scope tags), and
 // the rules that stand under "x-rules", as [Rule] has them; among them are all that compare
 // fields. Formats ("email", "date-time") and base64 are annotations. A member is required
 // where its rules refuse it if it is left out.
@@ -383,6 +385,15 @@ func (m schema) number(n *node, name, param string) bool {
 				s = strconv.FormatInt(int64(d), 10)
 			}
 		}
+		if n.kind == intNode || n.kind == uintNode { // "010" is 8 there
+			if i, err := strconv.ParseInt(s, 0, 64); err == nil {
+				s = strconv.FormatInt(i, 10)
+			} else if u, err := strconv.ParseUint(s, 0, 64); err == nil {
+				s = strconv.FormatUint(u, 10)
+			} else {
+				return "", false
+			}
+		}
 		_, err := strconv.ParseFloat(s, 64)
 		return json.Number(s), err == nil && json.Valid([]byte(s))
 	}
@@ -436,7 +447,7 @@ func (m schema) text(name, param string) bool {
 	case "oneof", "noneof":
 		var values []any
 		for _, s := range words.FindAllString(param, -1) {
-			values = append(values, strings.Trim(s, "'"))
+			values = append(values, strings.ReplaceAll(s, "'", "")) // as the validator does
 		}
 		if name == "noneof" {
 			return m.all(schema{"not": schema{"enum": values}})

@@ -42,6 +42,19 @@ func TestSchema(t *testing.T) {
 			},
 			`{"$defs":{"one":{"properties":{"a":{"format":"int64","type":"integer"}},"type":"object"}},"$schema":"https://json-schema.org/draft/2020-12/schema","additionalProperties":{"$ref":"#/$defs/one"},"type":"object"}`,
 		},
+		"parameters as the validator reads them": {
+			func() (json.RawMessage, error) {
+				return validate.Schema[struct {
+					Name  string `json:"name" validate:"oneof=o'neil 'a b' x"`
+					Octal int    `json:"octal" validate:"oneof=1 2"`
+					Least uint8  `json:"least" validate:"min=010"`
+				}]()
+			},
+			`{"$schema":"https://json-schema.org/draft/2020-12/schema","additionalProperties":false,"properties":{` +
+				`"least":{"allOf":[{"minimum":8}],"maximum":255,"minimum":0,"type":"integer"},` +
+				`"name":{"allOf":[{"enum":["oneil","a b","x"]}],"type":"string"},` +
+				`"octal":{"allOf":[{"enum":[1,2]}],"format":"int64","type":"integer"}},"required":["name","octal","least"],"type":"object"}`,
+		},
 		"what a schema can't say": {
 			func() (json.RawMessage, error) { return validate.Schema[whole]() },
 			`{"$schema":"https://json-schema.org/draft/2020-12/schema","additionalProperties":false,"properties":{` +
@@ -50,7 +63,7 @@ func TestSchema(t *testing.T) {
 				`"since":{"allOf":[{"not":{"const":0}}],"default":3,"format":"int64","type":"integer"},` +
 				`"tags":{"items":{"type":"string","x-rules":["alpha|ascii"]},"type":"array","x-rules":["unique"]},` +
 				`"until":{"format":"int64","type":"integer","x-rules":["gtfield=since"]},` +
-				`"wait":{"format":"int64","type":"integer","x-rules":["max=0x10"]}},` +
+				`"wait":{"format":"int64","maximum":16,"type":"integer"}},` +
 				`"required":["email"],"type":"object"}`,
 		},
 	} {

@@ -52,8 +52,11 @@ func message(e validator.FieldError, parent reflect.Type) string {
 			return form + wire
 		}
 	}
-	return "does not satisfy the rule " + name
+	return noWords + name
 }
+
+// noWords begins the message of a rule that there is no text for.
+const noWords = "does not satisfy the rule "
 
 // compared is the message of a rule that means length for strings and lists,
 // and size for numbers.
@@ -100,7 +103,7 @@ func compared(name, param string, k reflect.Kind, t reflect.Type) string {
 func list(param string) string {
 	args := words.FindAllString(param, -1)
 	for i, a := range args {
-		args[i] = strings.Trim(a, "'")
+		args[i] = strings.ReplaceAll(a, "'", "") // as the validator does
 	}
 	return strings.Join(args, ", ")
 }

@@ -44,6 +44,9 @@ func newFileRules(tag string) (*fileRules, error) {
 				if media, params, err := mime.ParseMediaType(t); err != nil || media != t || len(params) > 0 || !strings.Contains(t, "/") {
 					return nil, fmt.Errorf("has the type %q in its file tag, which is no media type in lower case", t)
 				}
+				if one := (&fileRules{types: []string{t}}); !slices.ContainsFunc(sniffedTypes, one.allows) {
+					return nil, fmt.Errorf("has the type %q in its file tag, which no file looks like to http.DetectContentType; CSV, JSON and most of SVG look like text/plain", t)
+				}
 			}
 		case "max":
 			digits := strings.TrimRight(value, "BKMi")
@@ -61,6 +64,15 @@ func newFileRules(tag string) (*fileRules, error) {
 		return nil, errors.New(`needs a file tag with the types that are taken, such as file:"types=image/png image/jpeg"`)
 	}
 	return f, nil
+}
+
+// sniffedTypes are those that http.DetectContentType knows.
+var sniffedTypes = []string{
+	"text/html", "text/xml", "text/plain", "application/pdf", "application/postscript", "application/octet-stream",
+	"image/x-icon", "image/bmp", "image/gif", "image/webp", "image/png", "image/jpeg",
+	"audio/basic", "audio/aiff", "audio/mpeg", "audio/midi", "audio/wave", "application/ogg", "video/avi", "video/mp4", "video/webm",
+	"application/vnd.ms-fontobject", "font/ttf", "font/otf", "font/collection", "font/woff", "font/woff2",
+	"application/x-gzip", "application/zip", "application/x-rar-compressed", "application/wasm",
 }
 
 // allows reports whether a media type is one that is taken.

@@ -171,8 +171,8 @@ func TestMultipartContentType(t *testing.T) {
 			t.Errorf("%s: Accept is %q", contentType, p.Header.Get("Accept"))
 		}
 	}
-	r := postParts(title + photo + fin)
-	if _, err := validate.Decode[upload](nop{}, r, validate.Config{MaxBytes: 64}); problem(t, err) == nil || problem(t, err).Status != 413 {
+	r := postParts(title + photo + strings.Repeat(" ", 1<<10) + fin)
+	if _, err := validate.Decode[upload](nop{}, r, validate.Config{MaxBytes: 1 << 10}); problem(t, err) == nil || problem(t, err).Status != 413 {
 		t.Errorf("larger than may be: got %v, want 413", err)
 	}
 	r = postParts(title + photo + fin)
@@ -269,6 +269,15 @@ func TestFileConstruction(t *testing.T) {
 		}],
 		`has the type "Image/PNG" in`: build[struct {
 			A validate.File `form:"a" file:"types=Image/PNG"`
+		}],
+		`has the type "text/csv" in its file tag, which no file looks like`: build[struct {
+			A validate.File `form:"a" file:"types=text/plain text/csv"`
+		}],
+		`has the type "model/*" in its file tag, which no file looks like`: build[struct {
+			A validate.File `form:"a" file:"types=model/*"`
+		}],
+		`the file "a" has a max of 2097152 bytes, which is more than the 1048576 of Config.MaxBytes`: build[struct {
+			A validate.File `form:"a" file:"types=font/*,max=2MiB"`
 		}],
 		`has the max "5MB" in`: build[struct {
 			A validate.File `form:"a" file:"types=*/*,max=5MB"`

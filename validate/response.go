@@ -15,6 +15,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/go-playground/validator/v10"
+
 	"github.com/sallyport/sallyport/audit"
 	httperr "github.com/sallyport/sallyport/errors"
 	"github.com/sallyport/sallyport/internal/strictjson"
@@ -27,9 +29,12 @@ type ResponseConfig struct {
 	MaxBytes int64
 	// CheckRules also checks the rules of the T's validate tags, and that nothing is missing
 	// which they require, as a request's would be. A response that breaks them is a 500, and
-	// so is one with null where T has no pointer: a nil slice or map that encoding/json sends,
-	// unless its tag has omitempty.
+	// so is one with null where T has no pointer, as encoding/json sends for a nil slice or map
+	// unless the tag of what the handler marshals has omitempty.
 	CheckRules bool
+	// Setup is called once, at construction, to register the rules that T's tags have beside
+	// those of the validator. See [Config.Setup].
+	Setup func(*validator.Validate) error
 	// Audit gets the events. Nil is the recorder of the errors.Recover above.
 	Audit audit.Recorder
 }
@@ -45,7 +50,8 @@ type ResponseConfig struct {
 // gets out: another Content-Type than JSON's, a Content-Encoding, malformed JSON, values that
 // their type can't hold (an integer that is too large, a time or base64 in another form, an
 // array of another length), more than MaxBytes. null is let through. Responses with another status than 2xx pass as they
-// are: let errors.Write make them. The response is held back until the handler returns, so it
+// are: let errors.Write make them. An error that a handler writes after it has begun a successful
+// response ends the connection, as it does elsewhere. The response is held back until the handler returns, so it
 // can't be a stream; what a handler asks of its ResponseController, such as to flush, to
 // hijack or for another deadline, is refused with http.ErrNotSupported.
 //
@@ -93,7 +99,7 @@ func newResponseFilter(typ reflect.Type, cfg []ResponseConfig) (*responseFilter,
 	}
 	lim.hasScope = func(context.Context, string) bool { return true }
 	lim.depth, lim.items, lim.values = 1000, math.MaxInt32, math.MaxInt32
-	p, err := compile(typ, nil, nil)
+	p, err := compile(typ, c.Setup, nil)
 	if err != nil {
 		return nil, err
 	}

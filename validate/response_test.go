@@ -12,7 +12,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-playground/validator/v10"
 	httperr "github.com/sallyport/sallyport/errors"
+
 	"github.com/sallyport/sallyport/validate"
 )
 
@@ -417,4 +419,28 @@ func ExampleResponse() {
 	h.ServeHTTP(w, httptest.NewRequest("GET", "/users/7", nil))
 	fmt.Println(w.Body)
 	// Output: {"name":"bob"}
+}
+
+// A type of a response may share types, and so rules, with that of a request.
+func TestResponseWithRulesOfItsOwn(t *testing.T) {
+	type item struct {
+		SKU string `json:"sku" validate:"sku"`
+	}
+	cfg := validate.ResponseConfig{Setup: func(v *validator.Validate) error {
+		return v.RegisterValidation("sku", func(f validator.FieldLevel) bool { return strings.HasPrefix(f.Field().String(), "S-") })
+	}}
+	for _, rules := range []bool{false, true} {
+		cfg.CheckRules = rules
+		for body, want := range map[string]int{`{"sku":"S-1"}`: 200, `{"sku":"x"}`: map[bool]int{false: 200, true: 500}[rules]} {
+			w := httptest.NewRecorder()
+			quiet(t)
+			validate.Response[item](cfg)(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Content-Type", "application/json")
+				_, _ = io.WriteString(w, body)
+			})).ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
+			if w.Code != want {
+				t.Errorf("%s, checked %t: got %d, want %d", body, rules, w.Code, want)
+			}
+		}
+	}
 }

@@ -1,11 +1,13 @@
 package validate
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -26,6 +28,7 @@ type rules struct {
 
 	languages  []string // those of translate, and English
 	ownEnglish bool     // English is what the texts are without translate
+	english    string   // translate's, or ""
 	translate  func(language string, rule validator.FieldError) string
 }
 
@@ -125,13 +128,14 @@ func boundTimeZones(v *validator.Validate) error {
 		if field.Kind() != reflect.String {
 			return plain.Var(field.Interface(), timeZone) == nil
 		}
-		name := field.String()
-		if _, ok := known.Load(name); ok {
-			return true
-		}
+		// Before what is known, or the answer would depend on the requests before this one.
 		missed, bounded := ctx.Value(misses{}).(*int)
 		if bounded && *missed >= mostMisses {
 			return false
+		}
+		name := field.String()
+		if _, ok := known.Load(name); ok {
+			return true
 		}
 		ok := plain.Var(name, timeZone) == nil
 		switch {
@@ -184,6 +188,9 @@ func (r *rules) translated(tr Translator) error {
 	}
 	r.languages = language.WithEnglish(tr.Languages())
 	r.ownEnglish = len(r.languages) > len(tr.Languages())
+	if i := slices.IndexFunc(tr.Languages(), func(l string) bool { return strings.EqualFold(l, "en") }); i >= 0 {
+		r.english = tr.Languages()[i]
+	}
 	return nil
 }
 
@@ -207,24 +214,31 @@ func (r *rules) check(req *http.Request, v reflect.Value, most int) error {
 			tongue = ""
 		}
 	}
+	said := ""
 	for _, b := range broken {
 		at, detail := r.locate(b.StructNamespace()), ""
 		// The parameters of rules about other fields are Go's names for them, and the name of
 		// what is in a map has the client's own in it.
 		_, others := crossed(at.parent, ruleName(b.Tag()), nil)
-		if tongue != "" && len(others) == 0 && (!at.inMap || !strings.Contains(b.Field(), "[")) {
-			detail = r.translate(tongue, b)
+		plain := len(others) == 0 && (!at.inMap || !strings.Contains(b.Field(), "["))
+		if tongue != "" && plain {
+			if detail = r.translate(tongue, b); detail != "" {
+				said = tongue
+			}
 		}
 		if detail == "" {
 			detail = message(b, at.parent)
+			if strings.HasPrefix(detail, noWords) && r.english != "" && plain {
+				detail = cmp.Or(r.translate(r.english, b), detail)
+			}
 		}
 		fields = append(fields, httperr.Field{Pointer: at.pointer, Location: at.location, Code: ruleName(b.Tag()), Detail: detail})
 	}
 	p := failed(fields)
 	if len(r.languages) > 0 {
 		p.Header = http.Header{"Vary": {"Accept-Language"}}
-		if tongue != "" {
-			p.Header.Set("Content-Language", tongue)
+		if said != "" {
+			p.Header.Set("Content-Language", said)
 		}
 	}
 	return p

@@ -20,7 +20,7 @@ func (t tongues) Languages() []string { return t.tags }
 
 func (t tongues) Translations(*validator.Validate) (func(string, validator.FieldError) string, error) {
 	return func(language string, e validator.FieldError) string {
-		if e.Tag() == "min" {
+		if e.Tag() == "min" || language == "none" {
 			return ""
 		}
 		return language + ": " + e.Field() + " " + e.Tag() + " " + e.Param()
@@ -55,6 +55,40 @@ func TestTranslatorRepeatsNothing(t *testing.T) {
 	want := "/plain " + most + "|/lists " + most + "|/keys " + most + "|/in de: name required |/list/0 " + most + "|/each/0 de: each[0] max 2"
 	if got := strings.Join(details, "|"); got != want || strings.Contains(a.body, "hunter2") {
 		t.Errorf("got %s, want %s", a.body, want)
+	}
+}
+
+// Rules of the program's own have no text here, so that the Translator's English is better than
+// none.
+func TestTranslatorOfOwnRules(t *testing.T) {
+	type form struct {
+		SKU   string `json:"sku" validate:"sku"`
+		Short string `json:"short" validate:"min=3"`
+	}
+	setup := func(v *validator.Validate) error {
+		return v.RegisterValidation("sku", func(validator.FieldLevel) bool { return false })
+	}
+	for _, tt := range []struct {
+		tags                    []string
+		accept, sku, in, reason string
+	}{
+		{[]string{"de", "EN"}, "", "EN: sku sku ", "", "no language"},
+		{[]string{"de", "en"}, "fr", "en: sku sku ", "", "another one"},
+		{[]string{"de", "en"}, "de", "de: sku sku ", "de", "one that has it"},
+		{[]string{"de", "en"}, "en", "en: sku sku ", "en", "English"},
+		{[]string{"de"}, "", "does not satisfy the rule sku", "", "no English"},
+		{[]string{"none", "en"}, "none", "en: sku sku ", "", "one that has no text"},
+	} {
+		v, err := validate.New[form](validate.Config{Setup: setup, Translator: tongues{tags: tt.tags}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := post(`{"sku":"x","short":"x"}`)
+		r.Header.Set("Accept-Language", tt.accept)
+		a, _, _, _ := serve(t, v.Wrap, r)
+		if len(a.Errors) != 2 || a.Errors[0].Detail != tt.sku || a.Errors[1].Detail != "must be at least 3 characters long" || a.header.Get("Content-Language") != tt.in {
+			t.Errorf("%s: got %+v in %q, want %q in %q", tt.reason, a.Errors, a.header.Get("Content-Language"), tt.sku, tt.in)
+		}
 	}
 }
 

@@ -12,7 +12,7 @@
 //	mux.Handle("POST /shops/{shop}/items", validate.Body[NewItem]()(http.HandlerFunc(create)))
 //
 //	func create(w http.ResponseWriter, r *http.Request) {
-//		item, _ := validate.From[NewItem](r.Context())
+//		item := validate.MustFrom[NewItem](r.Context())
 //		…
 //	}
 //
@@ -53,7 +53,8 @@
 // Strings, bools (true, false, 1, 0), integers, floats, time.Time (RFC 3339),
 // time.Duration ("1m30s"), types with UnmarshalText, pointers to these (nil if
 // absent), and slices (one element for each repetition; a header field's lines
-// are also split at commas). A parameter that is no slice may come only once.
+// are also split at commas). A parameter that is no slice may come only once. Cookies that
+// net/http can't parse are as if they were left out.
 // Forms are application/x-www-form-urlencoded and read from the body, never
 // from the URL. Let nothing above call ParseForm or FormValue: such a form was
 // read by net/http, which skips what it can't decode. With a [File] among its
@@ -108,8 +109,10 @@
 // doesn't fit the field's type or names a field that isn't there is an error of
 // [New]. So is a slice or map of structs with rules that lacks "dive", since
 // its elements would not be checked, and a rule that looks at the server's
-// files. Know that "required" refuses 0, false and "" as well as nothing (use a
-// pointer to tell them apart), and that "url" takes any scheme, javascript:
+// files, but for "timezone": for one T it looks for no more than 100 names that are none, and takes
+// all after that for wrong. Know that "required" refuses 0, false and "" as well as nothing (use a
+// pointer to tell them apart), that "gtfield" and its like are broken where the other field
+// is a pointer to nothing, and without "omitempty" where their own is, and that "url" takes any scheme, javascript:
 // too ("http_url" and "https_url" don't).
 package validate
 
@@ -194,7 +197,9 @@ type Config struct {
 	// must be safe for concurrent use and must not keep what they are given. New can't see
 	// into them: that a list of structs whose only rules are registered here needs "dive",
 	// that a struct embedded by a pointer is not checked where the pointer is nil, and which
-	// fields an alias names, is yours to know.
+	// fields an alias names, is yours to know. Clients read of a broken one that it "does not
+	// satisfy the rule" of its name, unless Translator has a text: its English, if it has that,
+	// where it has none in the language that was asked for.
 	Setup func(*validator.Validate) error
 	// Translator says in other languages what a rule wants. Nil: in English. The module
 	// validate/translations has those of go-playground/validator.
@@ -210,7 +215,7 @@ type Config struct {
 type Translator interface {
 	// Languages are the tags (BCP 47), such as "de" and "pt-BR". With "en" among them, a client
 	// that prefers it gets the English of the Translator; else that of this package, as one does
-	// that prefers none of them.
+	// that prefers none of them, but for rules that this package has no text for.
 	Languages() []string
 	// Translations is called once for each Validator, after Config.Setup. translate returns
 	// what a broken rule wants in one of Languages, or "" where it has no text, and must be
@@ -242,7 +247,7 @@ func New[T any](cfg Config) (*Validator[T], error) {
 		return nil, err
 	}
 	v := &Validator[T]{plan: p, lim: lim}
-	if err := v.scoped(); err != nil {
+	if err := v.fits(); err != nil {
 		return nil, err
 	}
 	return v, nil
@@ -342,6 +347,16 @@ func From[T any](ctx context.Context) (T, bool) {
 	return zero, false
 }
 
+// MustFrom is From for handlers that have the door above: it panics, so that the request is a 500,
+// if it is not there, where From's zero T could be taken for what was sent.
+func MustFrom[T any](ctx context.Context) T {
+	t, ok := From[T](ctx)
+	if !ok {
+		panic("validate: MustFrom: no door above decodes a " + typeName(reflect.TypeFor[T]()))
+	}
+	return t
+}
+
 // plans are those that Decode compiled, by type. Programs have finitely many.
 var plans sync.Map // reflect.Type: *plan
 
@@ -373,16 +388,22 @@ func Decode[T any](w http.ResponseWriter, r *http.Request, cfg ...Config) (T, er
 		p, _ = plans.LoadOrStore(typ, made)
 	}
 	v := &Validator[T]{plan: p.(*plan), lim: lim}
-	if err := v.scoped(); err != nil {
+	if err := v.fits(); err != nil {
 		return zero, err
 	}
 	return v.Decode(w, r)
 }
 
-// scoped returns an error if there are fields for some callers, and no way to tell who they are.
-func (v *Validator[T]) scoped() error {
+// fits returns an error if the limits don't fit the fields: for some callers, and no way to tell
+// who they are, or for files that are larger than the body may be.
+func (v *Validator[T]) fits() error {
 	if v.plan.scoped != "" && v.lim.hasScope == nil {
 		return fmt.Errorf("validate: %s: has a scope tag, which needs Config.HasScope", v.plan.scoped)
+	}
+	for _, p := range v.plan.params {
+		if p.file != nil && p.file.max > v.lim.bytes {
+			return fmt.Errorf("validate: %s: the file %q has a max of %d bytes, which is more than the %d of Config.MaxBytes", typeName(v.plan.typ), p.name, p.file.max, v.lim.bytes)
+		}
 	}
 	return nil
 }

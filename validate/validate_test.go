@@ -727,3 +727,21 @@ func TestRulesSeeTheContext(t *testing.T) {
 		t.Errorf("got %v, want nil", err)
 	}
 }
+
+func TestMustFrom(t *testing.T) {
+	type in struct {
+		A int `json:"a"`
+	}
+	got := 0
+	handler := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got = validate.MustFrom[in](r.Context()).A })
+	validate.Body[in]()(handler).ServeHTTP(nop{}, post(`{"a":7}`))
+	if got != 7 {
+		t.Errorf("got %d", got)
+	}
+	defer func() {
+		if cause := fmt.Sprint(recover()); !strings.Contains(cause, "no door above decodes a in") {
+			t.Errorf("got %s", cause)
+		}
+	}()
+	handler.ServeHTTP(nop{}, post(`{"a":7}`))
+}

@@ -127,7 +127,7 @@ type shown struct {
 
 func (a *admin) create(w http.ResponseWriter, r *http.Request) error {
 	id, _ := auth.FromContext(r.Context())
-	n, _ := validate.From[newKey](r.Context())
+	n := validate.MustFrom[newKey](r.Context())
 	cfg := apikey.MintConfig{
 		Prefix: prefix, Environment: environment, Subject: id.Subject, Name: n.Name, Scopes: n.Scopes, Networks: n.Networks,
 		Lifetime: 90 * 24 * time.Hour,

@@ -207,7 +207,7 @@ func (a *articles) update(slug string, f func(*article)) error {
 }
 
 func (a *articles) create(w http.ResponseWriter, r *http.Request) error {
-	n, _ := validate.From[newArticle](r.Context())
+	n := validate.MustFrom[newArticle](r.Context())
 	if err := a.add(n); err != nil {
 		return err
 	}
@@ -250,7 +250,7 @@ func (a *articles) load(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (a *articles) change(w http.ResponseWriter, r *http.Request) error {
-	c, _ := validate.From[change](r.Context())
+	c := validate.MustFrom[change](r.Context())
 	text := func(o validate.Optional[*string], to *string) {
 		switch s, sent := o.Get(); {
 		case sent && s == nil:
@@ -274,7 +274,7 @@ func (a *articles) change(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (a *articles) picture(w http.ResponseWriter, r *http.Request) error {
-	p, _ := validate.From[picture](r.Context())
+	p := validate.MustFrom[picture](r.Context())
 	content, err := p.Picture.Content() // a service would copy p.Picture.Open() to where it keeps files
 	if err != nil {
 		return err

@@ -229,7 +229,7 @@ type account struct {
 // register makes an account. That a name is taken can't be hidden where names are public;
 // the limit keeps anyone from trying many.
 func (s *service) register(w http.ResponseWriter, r *http.Request) error {
-	a, _ := validate.From[account](r.Context())
+	a := validate.MustFrom[account](r.Context())
 	hash, err := s.hash(r.Context(), a.Password)
 	if err != nil {
 		return err
@@ -281,7 +281,7 @@ type newPassword struct {
 // shows the old password all the same: a stolen token must not be enough.
 func (s *service) changePassword(w http.ResponseWriter, r *http.Request) error {
 	id, _ := auth.FromContext(r.Context())
-	p, _ := validate.From[newPassword](r.Context())
+	p := validate.MustFrom[newPassword](r.Context())
 	user, err := s.withPassword(r, id.Subject, p.Old)
 	if err != nil {
 		return err

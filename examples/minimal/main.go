@@ -36,7 +36,7 @@ func main() {
 
 func create(w http.ResponseWriter, r *http.Request) {
 	id, _ := auth.FromContext(r.Context())
-	n, _ := validate.From[note](r.Context())
+	n := validate.MustFrom[note](r.Context())
 	fmt.Fprintf(w, "%s notes %q\n", id.Subject, n.Text)
 }
 

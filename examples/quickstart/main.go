@@ -247,7 +247,7 @@ type items struct {
 const maxItems = 10_000
 
 func (s *items) create(w http.ResponseWriter, r *http.Request) error {
-	body, _ := validate.From[NewItem](r.Context()) // there is one: validate.Body is above
+	body := validate.MustFrom[NewItem](r.Context())
 	item := Item{ID: rand.Text(), NewItem: body}
 	s.mu.Lock()
 	full := len(s.byID) >= maxItems
