@@ -64,6 +64,7 @@ func TestTranslatorOfOwnRules(t *testing.T) {
 	type form struct {
 		SKU   string `json:"sku" validate:"sku"`
 		Short string `json:"short" validate:"min=3"`
+		None  string `json:"none" validate:"required"`
 	}
 	setup := func(v *validator.Validate) error {
 		return v.RegisterValidation("sku", func(validator.FieldLevel) bool { return false })
@@ -86,8 +87,12 @@ func TestTranslatorOfOwnRules(t *testing.T) {
 		r := post(`{"sku":"x","short":"x"}`)
 		r.Header.Set("Accept-Language", tt.accept)
 		a, _, _, _ := serve(t, v.Wrap, r)
-		if len(a.Errors) != 2 || a.Errors[0].Detail != tt.sku || a.Errors[1].Detail != "must be at least 3 characters long" || a.header.Get("Content-Language") != tt.in {
+		if len(a.Errors) != 3 || a.Errors[0].Detail != tt.sku || a.Errors[1].Detail != "must be at least 3 characters long" || a.header.Get("Content-Language") != tt.in {
 			t.Errorf("%s: got %+v in %q, want %q in %q", tt.reason, a.Errors, a.header.Get("Content-Language"), tt.sku, tt.in)
+		}
+		own := tt.accept != "de" && tt.accept != "en" // this package's words for a rule that it knows
+		if len(a.Errors) == 3 && (a.Errors[2].Detail == "is required") != own {
+			t.Errorf("%s: got %+v", tt.reason, a.Errors)
 		}
 	}
 }
