@@ -18,7 +18,8 @@ import (
 type Headers struct {
 	// ContentSecurityPolicy is by default
 	// "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; object-src 'none'; form-action 'none'".
-	// A service with pages sets its own, and may name a place for reports in it.
+	// A service with pages sets its own, and may name a place for reports in it. What it allows
+	// is not looked at: have it made by [CSP.String], which refuses what makes a policy worthless.
 	ContentSecurityPolicy string
 	// StrictTransportSecurity is "max-age=31536000; includeSubDomains" by default. It
 	// is sent over HTTPS only (RFC 6797, section 7.2). It holds for all ports and, as

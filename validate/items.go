@@ -29,7 +29,7 @@ const itemsType = "application/x-ndjson"
 //
 // An item that is refused has the error that [Validator.Decode] would have for it, whose
 // fields' pointers begin with the number of the item, from 0, and the extension "item" with
-// that number; the next one follows. Empty lines are no items. What is wrong with all of the
+// that number ([ItemOf]); the next one follows. Empty lines are no items. What is wrong with all of the
 // body is an error after which nothing follows, without "item": another Content-Type, a line
 // longer than Config.MaxBytes, a body longer than Config.MaxStreamBytes or with more items than
 // Config.MaxStreamItems, a context that has ended, a connection that breaks; what
@@ -131,6 +131,16 @@ func (p *plan) items(w http.ResponseWriter, r *http.Request, lim *limits, each f
 func isItems(types []string) bool {
 	media, ok := mediaType(types)
 	return ok && (media == itemsType || media == "application/jsonl" || media == "application/ndjson")
+}
+
+// ItemOf returns the number of the item, from 0, that an error of [Validator.Items] refuses. It is
+// false of an error of the whole body, after which nothing follows, and of one of the server.
+func ItemOf(err error) (n int, ok bool) {
+	var p *httperr.Problem
+	if errors.As(err, &p) && p != nil {
+		n, ok = p.Extensions["item"].(int)
+	}
+	return n, ok
 }
 
 // ofItem says of a problem which item it is about, if it is about one.

@@ -40,7 +40,7 @@ func items(t *testing.T, v *validate.Validator[reading], r *http.Request) string
 			t.Errorf("what is refused is %+v", item)
 		default:
 			at := ""
-			if n, ok := p.Extensions["item"]; ok {
+			if n, ok := validate.ItemOf(fmt.Errorf("import: %w", err)); ok {
 				at = fmt.Sprint(n, " ")
 			}
 			got = append(got, strings.TrimSpace(at+p.Code+" "+(answer{Errors: p.Fields}).places()))
@@ -156,6 +156,13 @@ func TestItemsOfAll(t *testing.T) {
 		}
 		if n != 2 || !errors.Is(last, context.Canceled) {
 			t.Errorf("%d items, then %v", n, last)
+		}
+	})
+	t.Run("of no item", func(t *testing.T) {
+		for _, err := range []error{nil, io.EOF, (*httperr.Problem)(nil), httperr.New(400, "malformed_body", "")} {
+			if n, ok := validate.ItemOf(err); ok || n != 0 {
+				t.Errorf("%v is of item %d", err, n)
+			}
 		}
 	})
 	t.Run("an error of the server", func(t *testing.T) {

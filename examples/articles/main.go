@@ -66,7 +66,8 @@ func run(ctx context.Context, addr string) error {
 	fmt.Printf(`export KEY=%s
 curl -k https://%[2]s/articles -H "X-API-Key: $KEY" --json '{"slug":"gates","title":"Of gates","note":"for us alone"}'
 curl -k -X PATCH https://%[2]s/articles/gates -H "X-API-Key: $KEY" -H 'Content-Type: application/merge-patch+json' -d '{"summary":"They open.","note":null}'
-curl -k -X PUT https://%[2]s/articles/gates/picture -H "X-API-Key: $KEY" -F picture=@gates.png
+echo iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg== | base64 -d |
+	curl -k -X PUT https://%[2]s/articles/gates/picture -H "X-API-Key: $KEY" -F 'picture=@-;filename=gates.png'
 curl -k https://%[2]s/articles/gates
 curl -k https://%[2]s/schema
 `, key, addr)
@@ -216,10 +217,10 @@ func (a *articles) create(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// load takes an article on each line, and tells which were not taken.
+// load takes an article on each line, and tells which, from 0, were not taken.
 func (a *articles) load(w http.ResponseWriter, r *http.Request) error {
 	type refused struct {
-		Line   int             `json:"line"`
+		Item   int             `json:"item"`
 		Code   string          `json:"code"`
 		Errors []httperr.Field `json:"errors,omitempty"`
 	}
@@ -227,24 +228,27 @@ func (a *articles) load(w http.ResponseWriter, r *http.Request) error {
 		Taken   int       `json:"taken"`
 		Refused []refused `json:"refused"`
 	}{Refused: []refused{}}
-	line := 0
+	item := -1
 	for n, err := range a.items.Items(w, r) {
+		if _, ok := validate.ItemOf(err); err != nil && !ok { // all of the body is wrong, or we are
+			return err
+		}
+		item++
 		if err == nil {
 			err = a.add(n)
 		}
-		line++
 		if err == nil {
 			result.Taken++
 			continue
 		}
 		var p *httperr.Problem
-		if !errors.As(err, &p) || p.Status == http.StatusRequestEntityTooLarge || p.Status == http.StatusUnsupportedMediaType {
+		if !errors.As(err, &p) {
 			return err
 		}
 		if len(result.Refused) == 100 {
 			return httperr.New(http.StatusUnprocessableEntity, "too_many_refused", "Too many lines are refused; those before them were taken.")
 		}
-		result.Refused = append(result.Refused, refused{line, p.Code, p.Fields})
+		result.Refused = append(result.Refused, refused{item, p.Code, p.Fields})
 	}
 	return answer(w, http.StatusOK, result)
 }

@@ -3,12 +3,14 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"io"
 	"mime/multipart"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	"github.com/sallyport/sallyport/auth/apikey"
 )
@@ -89,15 +91,23 @@ func TestArticles(t *testing.T) {
 	var result struct {
 		Taken   int
 		Refused []struct {
-			Line int
+			Item int
 			Code string
 		}
 	}
 	if err := json.Unmarshal(w.Body.Bytes(), &result); err != nil || result.Taken != 1 || len(result.Refused) != 3 ||
-		result.Refused[0].Code != "slug_taken" || result.Refused[1].Code != "malformed_body" || result.Refused[2].Line != 4 {
+		result.Refused[0].Code != "slug_taken" || result.Refused[1].Code != "malformed_body" || result.Refused[2].Item != 3 {
 		t.Errorf("got %s, %v", w.Body, err)
 	}
 	do(key, "POST", "/articles/import", js, gates, 415)
+	cut := httptest.NewRequest("POST", origin+"/articles/import", io.MultiReader(strings.NewReader(gates+"\n{\"sl"), iotest.ErrReader(io.ErrUnexpectedEOF)))
+	cut.RequestURI, cut.ContentLength = "/articles/import", -1
+	cut.Header.Set("Content-Type", lines)
+	cut.Header.Set("X-API-Key", key)
+	broken := httptest.NewRecorder()
+	if h.ServeHTTP(broken, cut); broken.Code != 400 {
+		t.Errorf("an import that breaks off: got %d %s", broken.Code, broken.Body)
+	}
 	do(key, "POST", "/articles/import", lines, strings.Repeat("{\n", 101), 422)
 
 	if got := read("/schema"); !strings.Contains(got, `"maxLength":120`) {

@@ -1,4 +1,4 @@
-// Quickstart is a small API with every door of Sallyport around it: HTTPS,
+// Quickstart is a small API with many of the doors of Sallyport around it: HTTPS,
 // Basic, OAuth 2.0 tokens, API keys, roles and scopes, validation, rate limits
 // and safe errors.
 //
