@@ -59,7 +59,7 @@ type PathRules struct {
 // above have left it. Doors that guard a part of a service belong on the patterns of the
 // mux, with or without this.
 func StrictPath(rules PathRules) func(http.Handler) http.Handler {
-	refused := httperr.New(http.StatusBadRequest, "path_not_plain", "The path of the request can be read in several ways, and is refused.")
+	refused := httperr.New(http.StatusBadRequest, "path_not_plain", "")
 	return func(next http.Handler) http.Handler {
 		mustHandler("StrictPath", next)
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -75,6 +75,7 @@ func StrictPath(rules PathRules) func(http.Handler) http.Handler {
 				return
 			}
 			p := *refused
+			p.Detail = "The path of the request has " + why + ", so that it can be read in several ways, and is refused."
 			p.Audit = &audit.Event{Name: audit.MaliciousExtraneous, Level: slog.LevelWarn, Reason: "the path has " + why}
 			httperr.Write(w, r, &p)
 		})

@@ -117,8 +117,8 @@ func TestStrictPathOverHTTP2(t *testing.T) {
 	} {
 		w := httptest.NewRecorder()
 		transport.StrictPath(transport.PathRules{})(ok).ServeHTTP(w, r)
-		if w.Code != 400 {
-			t.Errorf("%s: got %d, want 400", name, w.Code)
+		if w.Code != 400 || !strings.Contains(w.Body.String(), "The path of the request has ") {
+			t.Errorf("%s: got %d %s, want 400", name, w.Code, w.Body)
 		}
 	}
 }
