@@ -16,8 +16,8 @@ import (
 // types are media types, "image/*" for all of a kind and "*/*" for all. They are compared
 // with what the file's first 512 bytes look like (WHATWG MIME Sniffing, as
 // [http.DetectContentType] does it), not with what the client calls them: SVG and CSV look
-// like text, and a type that no file looks like is an error of [New]. max is the size of the largest file, with B, KiB or MiB; by default, and at most, it
-// is that of the largest body.
+// like text, and a type that no file looks like is an error of [New]. max is the size of the
+// largest file, with B, KiB or MiB; by default, and at most, it is that of the largest body.
 //
 // What is larger than Config.MaxMemory allows is kept in a temporary file that only this
 // process can read, and that is gone when the handler has returned: of [Validator.Wrap] and

@@ -29,18 +29,20 @@ const itemsType = "application/x-ndjson"
 //
 // An item that is refused has the error that [Validator.Decode] would have for it, whose
 // fields' pointers begin with the number of the item, from 0, and the extension "item" with
-// that number ([ItemOf]); the next one follows. Empty lines are no items. What is wrong with all of the
-// body is an error after which nothing follows, without "item": another Content-Type, a line
-// longer than Config.MaxBytes, a body longer than Config.MaxStreamBytes or with more items than
-// Config.MaxStreamItems, a context that has ended, a connection that breaks; what
-// came of a last line then is not taken for an item. A body may be empty. An error of the
-// server, as of a check, names the item, and the next one follows.
+// that number ([ItemOf]); the next one follows. Empty lines are no items. An error of the server,
+// as of a check, names the item, and the next one follows.
+//
+// What is wrong with all of the body is an error after which nothing follows, without "item":
+// another Content-Type, a line longer than Config.MaxBytes, a body longer than
+// Config.MaxStreamBytes or with more items than Config.MaxStreamItems, a context that has ended,
+// a connection that breaks; what came of a last line then is not taken for an item. A body may be
+// empty.
 //
 // Nothing is recorded of what is refused until an error is written by [httperr.Write]. A T with
-// fields bound from elsewhere than JSON is an error of the server. The iterator can
-// be used once. A client that is slow is ended by the server's ReadTimeout alone. Answer behind
-// the last item: over HTTP/1.1, net/http closes the body once an answer is too long for its
-// buffer, unless http.ResponseController.EnableFullDuplex was called.
+// fields bound from elsewhere than JSON is an error of the server. The iterator can be used once.
+// A client that is slow is ended by the server's ReadTimeout alone. Answer behind the last item:
+// over HTTP/1.1, net/http closes the body once an answer is too long for its buffer, unless
+// http.ResponseController.EnableFullDuplex was called.
 func (v *Validator[T]) Items(w http.ResponseWriter, r *http.Request) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		v.plan.items(w, r, &v.lim, func(n int, decode func(reflect.Value) error) bool {
