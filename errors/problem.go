@@ -43,10 +43,10 @@ import (
 // [Write] or shared must not be changed; [Problem.WithCause] makes a copy.
 type Problem struct {
 	// Type is a URI reference that names the kind of problem. The default is
-	// Config.TypeBase followed by Code, or "about:blank" without a TypeBase.
+	// Config.TypeBase followed by Code, or that of Code in Config.Types, or "about:blank".
 	Type string
 	// Title is a short text which is the same for every problem of the type. The
-	// default is the phrase of the status, "Not Found".
+	// default is that of Code in Config.Types, or the phrase of the status, "Not Found".
 	Title string
 	// Detail says what is wrong with this request, and how to mend it. It is
 	// shown to the client.

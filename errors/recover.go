@@ -88,11 +88,12 @@ func Recover(cfg ...Config) func(http.Handler) http.Handler {
 				s.RequestID = requestID(outer.Header)
 			}
 			id := s.RequestID
+			recorder, _ := s.Recorder.(audit.Recorder)
 			rw := &writer{ResponseWriter: w, id: [1]string{id}}
 			rw.Header()["X-Request-Id"] = rw.id[:]
 			defer func() {
 				if v := recover(); v != nil {
-					c.panicked(rw, outer, id, v)
+					c.panicked(rw, outer, id, recorder, v)
 				}
 			}()
 			next.ServeHTTP(rw, r)
@@ -171,7 +172,7 @@ func (c *compiled) logger() *slog.Logger {
 // panicked answers a request whose handler panicked with v. It is given the
 // request from before the chain, since what the doors wrote into theirs may
 // still be in use by a goroutine that outlives the panic.
-func (c *compiled) panicked(rw *writer, outer *http.Request, id string, v any) {
+func (c *compiled) panicked(rw *writer, outer *http.Request, id string, recorder audit.Recorder, v any) {
 	if v == http.ErrAbortHandler {
 		panic(v)
 	}
@@ -183,7 +184,7 @@ func (c *compiled) panicked(rw *writer, outer *http.Request, id string, v any) {
 	}
 	p := New(http.StatusInternalServerError, "internal_error", "")
 	p.Audit = &audit.Event{Name: audit.SysCrash, Level: slog.LevelError, RequestID: id, Reason: "a handler panicked"}
-	c.write(rw, outer, id, p.WithCause(cause), cause)
+	c.write(rw, outer, id, recorder, p.WithCause(cause), cause)
 }
 
 // requestID returns the id that the client or a proxy sent, if it can do no

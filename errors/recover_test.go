@@ -634,6 +634,12 @@ func TestEventsGoToTheLogger(t *testing.T) {
 		t.Errorf("got the log %q", inner.String())
 	}
 	inner.Reset()
+	httperr.Recover(httperr.Config{Logger: log(&inner)})(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("x") })).ServeHTTP(
+		httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil))
+	if !strings.Contains(inner.String(), "sys_crash") {
+		t.Errorf("of a panic: got the log %q", inner.String())
+	}
+	inner.Reset()
 	httperr.Recover(httperr.Config{Audit: audit.Slog(log(&outer))})(h).ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil))
 	if strings.Contains(inner.String(), "authz_fail") || !strings.Contains(outer.String(), "authz_fail") {
 		t.Errorf("got the logs %q and %q", inner.String(), outer.String())

@@ -54,11 +54,11 @@ func (p *RemoteProblem) Error() string {
 }
 
 // FromResponse returns nil for an answer with a status below 400, and leaves it alone.
-// Otherwise it reads the body, up to 64 KiB, so that the connection can be used again, and
-// closes it, and returns an error that is a
+// Otherwise it reads the body, up to 64 KiB, and closes it, and returns an error that is a
 // *RemoteProblem; with errors.As it can be had from what wraps it.
 //
-// A document of another type, one that is longer, or no JSON object in which each name
+// A body of another type is read only if it says that it is no longer than that, so that the
+// connection can be used again. A document of another type, one that is longer, or no JSON object in which each name
 // stands once is not understood: the problem has its Status and RetryAfter then. Members of
 // another type than RFC 9457 says are taken for missing, as its section 3.1 says. No URI in
 // it is ever fetched.
@@ -75,11 +75,13 @@ func FromResponse(resp *http.Response) error {
 		return p
 	}
 	defer func() { _ = resp.Body.Close() }()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, mostRemote+1))
-	if err != nil || len(body) > mostRemote {
-		return p
+	media, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	problem := err == nil && media == "application/problem+json"
+	if !problem && (resp.ContentLength < 0 || resp.ContentLength > mostRemote) {
+		return p // who knows how long it takes
 	}
-	if media, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type")); err == nil && media == "application/problem+json" {
+	body, err := io.ReadAll(io.LimitReader(resp.Body, mostRemote+1))
+	if problem && err == nil && len(body) <= mostRemote {
 		p.read(body)
 	}
 	return p

@@ -36,7 +36,7 @@ func (b *body) Close() error {
 func remote(t testing.TB, status int, contentType, document string, header ...string) (*httperr.RemoteProblem, *body) {
 	t.Helper()
 	b := &body{Reader: strings.NewReader(document)}
-	resp := &http.Response{StatusCode: status, Header: http.Header{"Content-Type": {contentType}}, Body: b}
+	resp := &http.Response{StatusCode: status, Header: http.Header{"Content-Type": {contentType}}, Body: b, ContentLength: int64(len(document))}
 	for i := 0; i+1 < len(header); i += 2 {
 		resp.Header.Set(header[i], header[i+1])
 	}
@@ -105,6 +105,11 @@ func TestRFC9457_3_1_Consumer(t *testing.T) {
 }
 
 func TestFromResponse(t *testing.T) {
+	// What is no problem, and of an unknown length, is not waited for.
+	endless := &body{Reader: strings.NewReader("<h1>")}
+	if err := httperr.FromResponse(&http.Response{StatusCode: 502, Body: endless, ContentLength: -1}); err == nil || !endless.closed || endless.read > 0 {
+		t.Errorf("of an unknown length: got %v, closed %t, read %d", err, endless.closed, endless.read)
+	}
 	// A good answer is left alone.
 	b := &body{Reader: strings.NewReader("hello")}
 	if err := httperr.FromResponse(&http.Response{StatusCode: 200, Body: b}); err != nil || b.closed || b.read > 0 {

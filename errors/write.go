@@ -40,7 +40,7 @@ import (
 // [Mux]. If the connection was hijacked, Write only logs.
 func Write(w http.ResponseWriter, r *http.Request, err error) {
 	c := configOf(r.Context())
-	c.write(w, r, RequestID(r.Context()), c.problem(r, err), err)
+	c.write(w, r, RequestID(r.Context()), c.Audit, c.problem(r, err), err)
 }
 
 // problem returns the Problem that err stands for, or nil.
@@ -69,7 +69,7 @@ func (c *compiled) problem(r *http.Request, err error) *Problem {
 
 // write answers r with p, or with a bare 500 if p can't be shown, and accounts
 // for err, the error that p was made of.
-func (c *compiled) write(w http.ResponseWriter, r *http.Request, requestID string, p *Problem, err error) {
+func (c *compiled) write(w http.ResponseWriter, r *http.Request, requestID string, recorder audit.Recorder, p *Problem, err error) {
 	a := answer{Problem: p, status: http.StatusInternalServerError, requestID: requestID, typeBase: c.TypeBase, types: c.Types}
 	switch {
 	case p == nil:
@@ -98,7 +98,7 @@ func (c *compiled) write(w http.ResponseWriter, r *http.Request, requestID strin
 		if e.RequestID == "" {
 			e.RequestID = requestID
 		}
-		audit.Record(r, c.Audit, e)
+		audit.Record(r, recorder, e)
 	}
 	switch {
 	case hijacked: // the handler owns the connection, and its end

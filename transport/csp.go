@@ -87,9 +87,8 @@ func Page(c CSP) func(http.Handler) http.Handler {
 			if p.framed {
 				delete(h, "X-Frame-Options") // which knows less, and would contradict
 			}
-			// The last of a name counts (RFC 9651, section 4.2.2).
-			if p.endpoints != nil && !slices.Contains(h["Reporting-Endpoints"], p.endpoints[0]) {
-				h["Reporting-Endpoints"] = append(slices.Clip(h["Reporting-Endpoints"]), p.endpoints...)
+			if p.endpoints != nil { // the last of a name counts (RFC 9651, section 4.2.2)
+				h["Reporting-Endpoints"] = lastly(h["Reporting-Endpoints"], p.endpoints)
 			}
 			if !c.Nonce {
 				h[p.name] = p.whole
@@ -107,6 +106,15 @@ func Page(c CSP) func(http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 		})
 	}
+}
+
+// lastly returns the values with those of one at their end, and nowhere else. Both may be shared.
+func lastly(values, one []string) []string {
+	if len(values) == 0 {
+		return one
+	}
+	values = slices.DeleteFunc(slices.Clone(values), func(v string) bool { return v == one[0] })
+	return append(values, one...)
 }
 
 // says reports whether a policy in h has the nonce, as a Page further out has set it.

@@ -136,6 +136,13 @@ func TestPageInAPage(t *testing.T) {
 		seen[nonce] = true
 	}
 
+	// The place for the reports of the policy that is sent is the one that counts.
+	other := transport.Page(transport.CSP{ReportTo: "/other"})
+	w := do(enforced(other(enforced(page))), httptest.NewRequest("GET", "/", nil))
+	if got := w.Header()["Reporting-Endpoints"]; !slices.Equal(got, []string{`csp="/other"`, `csp="/enforced"`}) {
+		t.Errorf("one within another within itself: Reporting-Endpoints is %q", got)
+	}
+
 	// A request that a handler makes while it answers another one has an answer, and so a nonce, of
 	// its own.
 	var inside string

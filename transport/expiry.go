@@ -2,12 +2,17 @@ package transport
 
 import (
 	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/asn1"
 	"errors"
+	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -17,8 +22,8 @@ import (
 // renews certificates does so earlier, authorities' clients by a third.
 const lastDays = 14 * 24 * time.Hour
 
-// An expiry warns of certificates that end soon, of each once an hour at most, as handshakes come
-// by.
+// An expiry warns of certificates that end soon, of each once an hour at most, and of no more than
+// mostEnding, as handshakes come by.
 type expiry struct {
 	logger func() *slog.Logger
 
@@ -26,7 +31,6 @@ type expiry struct {
 	last map[[sha256.Size]byte]time.Time
 }
 
-// mostEnding bounds the certificates whose last warning is remembered.
 const mostEnding = 1000
 
 // watch returns get with an eye on what it returns.
@@ -55,8 +59,14 @@ func (e *expiry) look(leaf *x509.Certificate) {
 	if last, told := e.last[id]; told && now.Sub(last) < time.Hour {
 		return
 	}
-	if e.last == nil || len(e.last) >= mostEnding {
+	if len(e.last) >= mostEnding {
+		maps.DeleteFunc(e.last, func(_ [sha256.Size]byte, last time.Time) bool { return now.Sub(last) >= time.Hour })
+	}
+	switch {
+	case e.last == nil:
 		e.last = make(map[[sha256.Size]byte]time.Time)
+	case len(e.last) >= mostEnding:
+		return
 	}
 	e.last[id] = now
 	message := "transport: a certificate ends soon"
@@ -73,6 +83,35 @@ func (e *expiry) look(leaf *x509.Certificate) {
 // tlsFeature is the extension of RFC 7633.
 var tlsFeature = asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 1, 24}
 
+// belongs returns an error if a private key is not the one of a public key. It may be somewhere
+// else, as in an HSM, and of a type of its own.
+func belongs(private crypto.PrivateKey, public crypto.PublicKey) (err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			err = fmt.Errorf("the private key has no public key: %v", cause)
+		}
+	}()
+	signer, ok := private.(crypto.Signer)
+	if !ok {
+		return errors.New("the private key can't sign")
+	}
+	same := false
+	switch key := signer.Public().(type) {
+	case *ecdsa.PublicKey:
+		same = key.Equal(public)
+	case *rsa.PublicKey:
+		same = key.Equal(public)
+	case ed25519.PublicKey:
+		same = key.Equal(public)
+	default:
+		return fmt.Errorf("the public key of the private key is of the type %T, which TLS does not know", key)
+	}
+	if !same {
+		return errors.New("the private key is that of another certificate")
+	}
+	return nil
+}
+
 // complete fills in what crypto/tls would parse in each handshake, and refuses a certificate
 // that clients would, or could not use.
 func complete(cert *tls.Certificate) (err error) {
@@ -81,12 +120,8 @@ func complete(cert *tls.Certificate) (err error) {
 			return err
 		}
 	}
-	signer, ok := cert.PrivateKey.(crypto.Signer)
-	if !ok {
-		return errors.New("the private key can't sign")
-	}
-	if key, ok := signer.Public().(interface{ Equal(crypto.PublicKey) bool }); ok && !key.Equal(cert.Leaf.PublicKey) {
-		return errors.New("the private key is that of another certificate")
+	if err := belongs(cert.PrivateKey, cert.Leaf.PublicKey); err != nil {
+		return err
 	}
 	for _, x := range cert.Leaf.Extensions {
 		if x.Id.Equal(tlsFeature) && len(cert.OCSPStaple) == 0 {

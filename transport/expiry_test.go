@@ -119,6 +119,33 @@ func TestCertificatesThatEndAreToldOfEach(t *testing.T) {
 	})
 }
 
+// However many end, a handshake does not make a warning of each.
+func TestManyCertificatesThatEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		out := &logs{}
+		one, many := issue(t, 0, 8*day), make([]tls.Certificate, 1100)
+		for i := range many {
+			many[i] = one
+			leaf := *one.Leaf
+			leaf.Raw = append([]byte{byte(i), byte(i >> 8)}, leaf.Raw...)
+			many[i].Leaf = &leaf
+		}
+		srv := must(transport.NewServer("", ok, transport.ServerConfig{Certificates: many, Logger: slog.New(slog.NewTextHandler(out, nil))}))
+		time.Sleep(7 * day)
+		for hours := 1; hours <= 2; hours++ {
+			for range 3 {
+				if _, err := srv.TLSConfig.GetConfigForClient(nil); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if n := strings.Count(out.String(), "ends soon"); n != 1000*hours {
+				t.Errorf("%d warnings in %d hours", n, hours)
+			}
+			time.Sleep(time.Hour)
+		}
+	})
+}
+
 // A handshake goes on as it was.
 func TestACertificateThatEndsIsServedOn(t *testing.T) {
 	out := &logs{}

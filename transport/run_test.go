@@ -365,7 +365,7 @@ func TestASVS_12_2_1_ListenAndServeIsNoWayAround(t *testing.T) {
 		t.Error("the handler was called")
 	default:
 	}
-	if !strings.Contains(out.String(), "closed a connection without TLS") {
+	if !strings.Contains(out.String(), "closed a connection that is not TLS") {
 		t.Errorf("got the log %q", out)
 	}
 }

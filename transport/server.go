@@ -27,8 +27,8 @@ type ServerConfig struct {
 	// CertFile and KeyFile are PEM files: the certificate with its chain, and its
 	// private key. They are read again at most once a minute, so that a renewed
 	// certificate is used without a restart; as long as the new ones can't be read,
-	// don't belong together, are cut off, have ended or don't hold yet, the old ones stay and a
-	// warning is logged.
+	// don't belong together or are cut off, or have ended or don't hold yet while the old ones do,
+	// the old ones stay and a warning is logged.
 	CertFile, KeyFile string
 	// Certificates are offered by server name, the first by default.
 	Certificates []tls.Certificate
@@ -336,7 +336,7 @@ func (s *settings) connContext(ctx context.Context, conn net.Conn) context.Conte
 	case *tls.Conn:
 	default:
 		if !s.insecure { // net/http serves it in the clear
-			s.logger().Error("transport: closed a connection without TLS: serve with transport.Run or Serve", "remote_addr", conn.RemoteAddr().String())
+			s.logger().Error("transport: closed a connection that is not TLS to net/http: serve with transport.Run or Serve", "remote_addr", fmt.Sprint(conn.RemoteAddr()))
 			_ = conn.Close()
 		}
 	}

@@ -3,6 +3,8 @@ package transport_test
 import (
 	"bufio"
 	"bytes"
+	"crypto"
+	"crypto/ecdsa"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/tls"
@@ -29,6 +31,11 @@ import (
 	httperr "github.com/sallyport/sallyport/errors"
 	"github.com/sallyport/sallyport/transport"
 )
+
+// An oddSigner has a public key of its own kind.
+type oddSigner struct{ crypto.Signer }
+
+func (oddSigner) Public() crypto.PublicKey { return "public" }
 
 func TestAPI8_NewServerRefusesWhatCannotWork(t *testing.T) {
 	cert, _ := selfSigned(t)
@@ -77,6 +84,8 @@ func TestAPI8_NewServerRefusesWhatCannotWork(t *testing.T) {
 		{"credentials without a redirect", transport.ServerConfig{Certificates: certs, RedirectCredentials: []string{"X-Token"}}, "ServerConfig.RedirectCredentials: needs RedirectAddr"},
 		{"credentials of no field", transport.ServerConfig{Certificates: certs, RedirectAddr: ":80", RedirectHost: "example.com", RedirectCredentials: []string{"X Token"}}, "ServerConfig.RedirectCredentials: \"X Token\""},
 		{"the key of another certificate", transport.ServerConfig{Certificates: []tls.Certificate{cert, {Certificate: cert.Certificate, PrivateKey: must(transport.SelfSigned()).PrivateKey}}}, "ServerConfig.Certificates[1]: the private key is that of another"},
+		{"a key that is nil", transport.ServerConfig{Certificates: []tls.Certificate{{Certificate: cert.Certificate, PrivateKey: (*ecdsa.PrivateKey)(nil)}}}, "ServerConfig.Certificates[0]: the private key has no public key"},
+		{"a key of a type of its own", transport.ServerConfig{Certificates: []tls.Certificate{{Certificate: cert.Certificate, PrivateKey: oddSigner{}}}}, "is of the type string"},
 		{"a key that is none", transport.ServerConfig{Certificates: []tls.Certificate{{Certificate: cert.Certificate, PrivateKey: "key"}}}, "ServerConfig.Certificates[0]: the private key can't sign"},
 		{"redirect to a URL", transport.ServerConfig{Certificates: certs, RedirectAddr: ":80", RedirectHost: "https://example.com"}, "ServerConfig.RedirectHost"},
 		{"redirect on a bad address", transport.ServerConfig{Certificates: certs, RedirectAddr: "80", RedirectHost: "example.com"}, "ServerConfig.RedirectAddr"},

@@ -3,6 +3,7 @@ package validate
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"iter"
@@ -92,7 +93,12 @@ func (p *plan) items(w http.ResponseWriter, r *http.Request, lim *limits, each f
 		return bufio.ScanLines(data, atEOF)
 	})
 	lines.Buffer(nil, int(min(lim.bytes, math.MaxInt-2))+2) // the line and its end
+	var missed int                                          // one bound for all items, which each moves on by one
+	if p.rules.zone {
+		r = r.WithContext(context.WithValue(r.Context(), misses{}, &missed))
+	}
 	for n := 0; lines.Scan(); {
+		missed = max(0, missed-1)
 		line := lines.Bytes()
 		if len(bytes.TrimLeft(line, " \t\r")) == 0 {
 			continue
@@ -136,10 +142,11 @@ func isItems(types []string) bool {
 }
 
 // ItemOf returns the number of the item, from 0, that an error of [Validator.Items] refuses. It is
-// false of an error of the whole body, after which nothing follows, and of one of the server.
+// false of an error of the whole body, after which nothing follows, and of one of the server, with a
+// status of 500 or more or none.
 func ItemOf(err error) (n int, ok bool) {
 	var p *httperr.Problem
-	if errors.As(err, &p) && p != nil {
+	if errors.As(err, &p) && p != nil && p.Status < http.StatusInternalServerError {
 		n, ok = p.Extensions["item"].(int)
 	}
 	return n, ok

@@ -159,7 +159,9 @@ func TestItemsOfAll(t *testing.T) {
 		}
 	})
 	t.Run("of no item", func(t *testing.T) {
-		for _, err := range []error{nil, io.EOF, (*httperr.Problem)(nil), httperr.New(400, "malformed_body", "")} {
+		down := httperr.New(503, "unavailable", "")
+		down.Extensions = map[string]any{"item": 7}
+		for _, err := range []error{nil, io.EOF, (*httperr.Problem)(nil), httperr.New(400, "malformed_body", ""), down} {
 			if n, ok := validate.ItemOf(err); ok || n != 0 {
 				t.Errorf("%v is of item %d", err, n)
 			}
@@ -216,6 +218,50 @@ func TestItemsOfAll(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 	})
+}
+
+// The bound on names that are no time zone is that of all items, and honest items don't run into it.
+func TestTimeZonesOfItems(t *testing.T) {
+	one, err := validate.New[struct {
+		Zone string `json:"zone" validate:"timezone"`
+	}](validate.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, refused := strings.Repeat(`{"zone":"Nowhere/Town"}`+"\n", 150)+`{"zone":"Asia/Kolkata"}`, 0
+	for _, err = range one.Items(nop{}, postLines(body)) {
+		if err != nil {
+			refused++
+		}
+	}
+	if refused != 150 || err != nil {
+		t.Errorf("%d are refused, and of the last: %v", refused, err)
+	}
+	many, err := validate.New[[]struct {
+		Zone string `json:"zone" validate:"timezone"`
+	}](validate.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wrong := func(last ...string) string {
+		var body strings.Builder
+		for _, zone := range last {
+			fmt.Fprintf(&body, "[%s{\"zone\":%q}]\n", strings.Repeat(`{"zone":"Nowhere/Town"},`, 60), zone)
+		}
+		var places []int
+		for _, err = range many.Items(nop{}, postLines(body.String())) {
+			if p := problem(t, err); p != nil {
+				places = append(places, len(p.Fields))
+			}
+		}
+		return fmt.Sprint(places)
+	}
+	if got := wrong("Asia/Dubai", "Asia/Dubai", "Asia/Dubai"); got != "[60 60 60]" { // known since the first item
+		t.Errorf("got %s", got)
+	}
+	if got := wrong("x", "y", "Asia/Karachi"); got != "[61 61 61]" { // nobody looks for the last one any more
+		t.Errorf("got %s", got)
+	}
 }
 
 type sickItem struct {

@@ -401,7 +401,7 @@ func (m schema) number(n *node, name, param string) bool {
 		var values []any
 		for _, s := range words.FindAllString(param, -1) {
 			x, ok := one(s)
-			if !ok {
+			if !ok || n.kind != floatNode && x.String() != s { // the validator compares it as text
 				return false
 			}
 			values = append(values, x)

@@ -46,14 +46,14 @@ func TestSchema(t *testing.T) {
 			func() (json.RawMessage, error) {
 				return validate.Schema[struct {
 					Name  string `json:"name" validate:"oneof=o'neil 'a b' x"`
-					Octal int    `json:"octal" validate:"oneof=1 2"`
+					Octal int    `json:"octal" validate:"oneof=010 2"`
 					Least uint8  `json:"least" validate:"min=010"`
 				}]()
 			},
 			`{"$schema":"https://json-schema.org/draft/2020-12/schema","additionalProperties":false,"properties":{` +
 				`"least":{"allOf":[{"minimum":8}],"maximum":255,"minimum":0,"type":"integer"},` +
 				`"name":{"allOf":[{"enum":["oneil","a b","x"]}],"type":"string"},` +
-				`"octal":{"allOf":[{"enum":[1,2]}],"format":"int64","type":"integer"}},"required":["name","octal","least"],"type":"object"}`,
+				`"octal":{"format":"int64","type":"integer","x-rules":["oneof=010 2"]}},"required":["name","octal","least"],"type":"object"}`,
 		},
 		"what a schema can't say": {
 			func() (json.RawMessage, error) { return validate.Schema[whole]() },

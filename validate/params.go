@@ -121,7 +121,7 @@ func (d *decoder) params(p *plan, r *http.Request, v reflect.Value) error {
 			switch {
 			case s != "":
 				x.add(pa, s, 1)
-			case !hasWildcard(r.Pattern, pa.name):
+			case !pa.ptr && !hasWildcard(r.Pattern, pa.name):
 				return fmt.Errorf("validate: %s: a field is bound from the path value %q, which the pattern %q does not have", typeName(p.typ), pa.name, r.Pattern)
 			case pa.node.kind != stringNode && !pa.ptr:
 				d.reject(pa, "required", "is required")
@@ -141,9 +141,9 @@ func (d *decoder) params(p *plan, r *http.Request, v reflect.Value) error {
 }
 
 // hasWildcard reports whether a pattern has a wildcard, in the form of http.ServeMux or of other
-// routers, or there is no pattern.
+// routers. It is true of a pattern without any: another router may be below.
 func hasWildcard(pattern, name string) bool {
-	if pattern == "" || name == "*" {
+	if !strings.ContainsRune(pattern, '{') || name == "*" {
 		return true
 	}
 	for _, form := range [...]string{"{" + name + "}", "{" + name + "...}", "{" + name + ":", ":" + name} {

@@ -248,10 +248,14 @@ func TestPathOfAMux(t *testing.T) {
 	}
 }
 
-// A path value that the pattern does not have is a fault of the program, not of the client.
+// A path value that the pattern does not have is a fault of the program, not of the client, unless
+// the field may be without.
 func TestPathWithoutAWildcard(t *testing.T) {
 	text := validate.Body[struct {
 		Tenant string `path:"tenant"`
+	}]()
+	pointer := validate.Body[struct {
+		Tenant *int `path:"tenant"`
 	}]()
 	number := validate.Body[struct {
 		ID int `path:"tenant" validate:"gt=0"`
@@ -263,6 +267,7 @@ func TestPathWithoutAWildcard(t *testing.T) {
 	}{
 		{"a text", "GET /{tenent}/", text, 500},
 		{"a number", "GET /{tenent}/", number, 500},
+		{"a pointer, which may be nothing", "GET /{tenent}/", pointer, 204},
 		{"a text that is there", "GET /{tenant}/", text, 204},
 		{"the rest, which is empty", "GET /x/{tenant...}", text, 204},
 		{"a number of the rest, which is empty", "GET /x/{tenant...}", number, 400},
@@ -279,7 +284,7 @@ func TestPathWithoutAWildcard(t *testing.T) {
 		})
 	}
 	// Other routers have patterns of their own.
-	for _, pattern := range []string{"", "/:tenant", "/{tenant:[a-z]*}"} {
+	for _, pattern := range []string{"", "/", "/:tenant", "/{tenant:[a-z]*}"} {
 		r := httptest.NewRequest("GET", "/x/", nil)
 		r.Pattern = pattern
 		if _, entered, _, log := serve(t, text, r); entered != 1 {

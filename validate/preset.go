@@ -138,14 +138,34 @@ func (r *rules) presets(all []boundPreset) error {
 		if len(own) == 0 || b.rules == "-" {
 			continue
 		}
-		var broken validator.ValidationErrors
-		var err error
-		// A rule of the program's own that looks at what is beside the field panics, as nothing is.
-		if cause := try(func() { err = r.v.Var(v.Interface(), strings.Join(own, ",")) }); cause == nil && errors.As(err, &broken) {
-			errs = append(errs, fmt.Errorf("validate: %s: has the default %q, which breaks the rule %q", b.where, b.preset.text, broken[0].Tag()))
+		if broken := r.breaks(v, own); broken != nil {
+			errs = append(errs, fmt.Errorf("validate: %s: has the default %q, which breaks the rule %q", b.where, b.preset.text, broken.Tag()))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// breaks returns the first of the rules that v breaks, or nil. Rules of the program's own may look
+// at what is beside the field, and panic, as nothing is: then those that are before any "dive"
+// are tried one by one.
+func (r *rules) breaks(v reflect.Value, own []string) validator.FieldError {
+	var err error
+	var broken validator.ValidationErrors
+	if try(func() { err = r.v.Var(v.Interface(), strings.Join(own, ",")) }) != nil {
+		for _, rule := range own {
+			if rule == "dive" || len(own) == 1 {
+				break
+			}
+			if one := r.breaks(v, []string{rule}); one != nil {
+				return one
+			}
+		}
+		return nil
+	}
+	if errors.As(err, &broken) {
+		return broken[0]
+	}
+	return nil
 }
 
 // A boundPreset is the preset of a field.

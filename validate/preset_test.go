@@ -172,13 +172,20 @@ func TestDefaultsThatCantBe(t *testing.T) {
 
 // A rule that looks at what is beside its field can't be tried on a default alone.
 func TestDefaultBesideARuleThatLooksAround(t *testing.T) {
+	cfg := validate.Config{Setup: func(v *validator.Validate) error {
+		return v.RegisterValidation("around", func(f validator.FieldLevel) bool { return f.Parent().FieldByName("B").String() == "" })
+	}}
 	if _, err := validate.New[struct {
 		A string `json:"a" default:"x" validate:"around"`
 		B string `json:"b"`
-	}](validate.Config{Setup: func(v *validator.Validate) error {
-		return v.RegisterValidation("around", func(f validator.FieldLevel) bool { return f.Parent().FieldByName("B").String() == "" })
-	}}); err != nil {
+	}](cfg); err != nil {
 		t.Error(err)
+	}
+	if _, err := validate.New[struct {
+		A string `json:"a" default:"x" validate:"around,len=3"`
+		B string `json:"b"`
+	}](cfg); err == nil || !strings.Contains(err.Error(), `has the default "x", which breaks the rule "len"`) {
+		t.Errorf("got %v", err)
 	}
 }
 

@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"reflect"
-	"slices"
+	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -114,6 +114,9 @@ const (
 	mostTimeZone = 2000 // names that are remembered
 )
 
+// timeZoneForm is that of the names of time zones, each of which stands for one file in one way.
+var timeZoneForm = regexp.MustCompile(`^[A-Za-z0-9_+-]{1,32}(/[A-Za-z0-9_+-]{1,32}){0,3}$`)
+
 // misses is the key of a context for how many names of no time zone have been looked for.
 type misses struct{}
 
@@ -128,14 +131,13 @@ func boundTimeZones(v *validator.Validate) error {
 		if field.Kind() != reflect.String {
 			return plain.Var(field.Interface(), timeZone) == nil
 		}
-		// Before what is known, or the answer would depend on the requests before this one.
-		missed, bounded := ctx.Value(misses{}).(*int)
-		if bounded && *missed >= mostMisses {
-			return false
-		}
 		name := field.String()
 		if _, ok := known.Load(name); ok {
 			return true
+		}
+		missed, bounded := ctx.Value(misses{}).(*int)
+		if !timeZoneForm.MatchString(name) || bounded && *missed >= mostMisses {
+			return false
 		}
 		ok := plain.Var(name, timeZone) == nil
 		switch {
@@ -188,9 +190,7 @@ func (r *rules) translated(tr Translator) error {
 	}
 	r.languages = language.WithEnglish(tr.Languages())
 	r.ownEnglish = len(r.languages) > len(tr.Languages())
-	if i := slices.IndexFunc(tr.Languages(), func(l string) bool { return strings.EqualFold(l, "en") }); i >= 0 {
-		r.english = tr.Languages()[i]
-	}
+	r.english = language.Choose([]string{"en"}, tr.Languages()...)
 	return nil
 }
 
@@ -245,7 +245,7 @@ func (r *rules) check(req *http.Request, v reflect.Value, most int) error {
 }
 
 func (r *rules) run(ctx context.Context, v reflect.Value) error {
-	if r.zone {
+	if r.zone && ctx.Value(misses{}) == nil {
 		ctx = context.WithValue(ctx, misses{}, new(int))
 	}
 	if r.dive != "" {

@@ -77,6 +77,8 @@ func TestTranslatorOfOwnRules(t *testing.T) {
 		{[]string{"de", "en"}, "fr", "en: sku sku ", "", "another one"},
 		{[]string{"de", "en"}, "de", "de: sku sku ", "de", "one that has it"},
 		{[]string{"de", "en"}, "en", "en: sku sku ", "en", "English"},
+		{[]string{"de", "en-GB"}, "", "en-GB: sku sku ", "", "no language, and another English"},
+		{[]string{"de", "en-GB"}, "en-US", "en-GB: sku sku ", "", "another English"},
 		{[]string{"de"}, "", "does not satisfy the rule sku", "", "no English"},
 		{[]string{"none", "en"}, "none", "en: sku sku ", "", "one that has no text"},
 	} {

@@ -126,6 +126,7 @@ func (f *inflater) inflate(b []byte) (decoded []byte) {
 			if f.gzip.Reset(&f.from) != nil {
 				continue
 			}
+			f.gzip.Multistream(false) // each has its own turn
 			r = &f.gzip
 		case b[i] == 0x78 && (b[i+1] == 0x01 || b[i+1] == 0x5e || b[i+1] == 0x9c || b[i+1] == 0xda): // the four levels
 			var err error

@@ -99,6 +99,7 @@ func TestFinds(t *testing.T) {
 		{"base64 of eight characters", b64([]byte(secret[5:13])), "in base64"},
 		{"base32 of eight characters", "A" + base32.StdEncoding.EncodeToString([]byte(secret[5:13])), "in base32"},
 		{"base32 of eight characters and a letter behind it", base32.StdEncoding.EncodeToString([]byte(secret[5:13])) + " b", "in base32"},
+		{"zlib behind many streams", strings.Repeat(compressed(strings.Repeat("0123456789", 100), func(w io.Writer) io.WriteCloser { return gzip.NewWriter(w) }), 200) + compressed(s, func(w io.Writer) io.WriteCloser { return zlib.NewWriter(w) }), "compressed"},
 		{"a megabyte deep in gzip", compressed(strings.Repeat("0123456789", 100_000)+s, func(w io.Writer) io.WriteCloser { return gzip.NewWriter(w) }), "compressed"},
 		{"hexadecimal of eight characters", "a" + hex.EncodeToString([]byte(secret[5:13])) + "b", "in hexadecimal"},
 		{"eight characters, one of them escaped", secret[:3] + escaped("%%%x", secret[3:4]) + secret[4:8], "escaped"},
