@@ -58,10 +58,10 @@ func (p *RemoteProblem) Error() string {
 // *RemoteProblem; with errors.As it can be had from what wraps it.
 //
 // A body of another type is read only if it says that it is no longer than that, so that the
-// connection can be used again. A document of another type, one that is longer, or no JSON object in which each name
-// stands once is not understood: the problem has its Status and RetryAfter then. Members of
-// another type than RFC 9457 says are taken for missing, as its section 3.1 says. No URI in
-// it is ever fetched.
+// connection can be used again. Of it, of a longer document, and of one that is no JSON object in
+// which each name stands once, nothing is taken: the problem has its Status and RetryAfter then.
+// Members of another type than RFC 9457 says are taken for missing, as its section 3.1 says. No
+// URI in it is ever fetched.
 func FromResponse(resp *http.Response) error {
 	switch {
 	case resp == nil:
