@@ -110,6 +110,17 @@ func TestFromResponse(t *testing.T) {
 	if err := httperr.FromResponse(&http.Response{StatusCode: 502, Body: endless, ContentLength: -1}); err == nil || !endless.closed || endless.read > 0 {
 		t.Errorf("of an unknown length: got %v, closed %t, read %d", err, endless.closed, endless.read)
 	}
+	// Nor is one that is too long, but a problem is, as far as it goes.
+	long := &body{Reader: strings.NewReader("<h1>")}
+	_ = httperr.FromResponse(&http.Response{StatusCode: 502, Body: long, ContentLength: 1 << 20, Header: http.Header{"Content-Type": {"text/html"}}})
+	if long.read > 0 || !long.closed {
+		t.Errorf("of a long one: closed %t, read %d", long.closed, long.read)
+	}
+	var chunked *httperr.RemoteProblem
+	err := httperr.FromResponse(&http.Response{StatusCode: 502, ContentLength: -1, Header: http.Header{"Content-Type": {problemJSON}}, Body: io.NopCloser(strings.NewReader(`{"code":"down"}`))})
+	if !errors.As(err, &chunked) || chunked.Code != "down" {
+		t.Errorf("of a problem of an unknown length: got %v", err)
+	}
 	// A good answer is left alone.
 	b := &body{Reader: strings.NewReader("hello")}
 	if err := httperr.FromResponse(&http.Response{StatusCode: 200, Body: b}); err != nil || b.closed || b.read > 0 {

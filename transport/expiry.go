@@ -29,6 +29,8 @@ type expiry struct {
 
 	mu   sync.Mutex // held by the one handshake that looks when the last warning was
 	last map[[sha256.Size]byte]time.Time
+	// When last was made smaller, and when a warning said that there are more than it holds.
+	swept, more time.Time
 }
 
 const mostEnding = 1000
@@ -59,13 +61,18 @@ func (e *expiry) look(leaf *x509.Certificate) {
 	if last, told := e.last[id]; told && now.Sub(last) < time.Hour {
 		return
 	}
-	if len(e.last) >= mostEnding {
+	if len(e.last) >= mostEnding && now.Sub(e.swept) >= time.Minute {
+		e.swept = now
 		maps.DeleteFunc(e.last, func(_ [sha256.Size]byte, last time.Time) bool { return now.Sub(last) >= time.Hour })
 	}
 	switch {
 	case e.last == nil:
 		e.last = make(map[[sha256.Size]byte]time.Time)
 	case len(e.last) >= mostEnding:
+		if now.Sub(e.more) >= time.Hour {
+			e.more = now
+			e.logger().Warn("transport: more certificates end than are named here", "named", mostEnding)
+		}
 		return
 	}
 	e.last[id] = now

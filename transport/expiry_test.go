@@ -138,8 +138,8 @@ func TestManyCertificatesThatEnd(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			if n := strings.Count(out.String(), "ends soon"); n != 1000*hours {
-				t.Errorf("%d warnings in %d hours", n, hours)
+			if n, more := strings.Count(out.String(), "ends soon"), strings.Count(out.String(), "more certificates end"); n != 1000*hours || more != hours {
+				t.Errorf("%d warnings in %d hours, and %d of more", n, hours, more)
 			}
 			time.Sleep(time.Hour)
 		}

@@ -28,7 +28,8 @@ const itemsType = "application/x-ndjson"
 //		…
 //	}
 //
-// An item that is refused has the error that [Validator.Decode] would have for it, whose
+// An item that is refused has the error that [Validator.Decode] would have for it (but that the
+// bound of the rule "timezone" is one for all items), whose
 // fields' pointers begin with the number of the item, from 0, and the extension "item" with
 // that number ([ItemOf]); the next one follows. Empty lines are no items. An error of the server,
 // as of a check, names the item, and the next one follows.
@@ -98,7 +99,6 @@ func (p *plan) items(w http.ResponseWriter, r *http.Request, lim *limits, each f
 		r = r.WithContext(context.WithValue(r.Context(), misses{}, &missed))
 	}
 	for n := 0; lines.Scan(); {
-		missed = max(0, missed-1)
 		line := lines.Bytes()
 		if len(bytes.TrimLeft(line, " \t\r")) == 0 {
 			continue
@@ -116,6 +116,7 @@ func (p *plan) items(w http.ResponseWriter, r *http.Request, lim *limits, each f
 			fail(fmt.Errorf("validate: Items: %w", r.Context().Err()))
 			return
 		}
+		missed = max(0, missed-1)
 		if !each(n, func(v reflect.Value) error {
 			return p.guard(r.Context(), lim, func(d *decoder) error {
 				if err := d.document(p.json, line, v); err != nil {
@@ -142,11 +143,11 @@ func isItems(types []string) bool {
 }
 
 // ItemOf returns the number of the item, from 0, that an error of [Validator.Items] refuses. It is
-// false of an error of the whole body, after which nothing follows, and of one of the server, with a
-// status of 500 or more or none.
+// false of an error of the whole body, after which nothing follows, and of one of the server, which
+// is all that has no status of 400 to 499.
 func ItemOf(err error) (n int, ok bool) {
 	var p *httperr.Problem
-	if errors.As(err, &p) && p != nil && p.Status < http.StatusInternalServerError {
+	if errors.As(err, &p) && p != nil && p.Status >= 400 && p.Status <= 499 {
 		n, ok = p.Extensions["item"].(int)
 	}
 	return n, ok

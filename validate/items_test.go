@@ -161,7 +161,9 @@ func TestItemsOfAll(t *testing.T) {
 	t.Run("of no item", func(t *testing.T) {
 		down := httperr.New(503, "unavailable", "")
 		down.Extensions = map[string]any{"item": 7}
-		for _, err := range []error{nil, io.EOF, (*httperr.Problem)(nil), httperr.New(400, "malformed_body", ""), down} {
+		none := httperr.New(0, "none", "")
+		none.Extensions = map[string]any{"item": 7}
+		for _, err := range []error{nil, io.EOF, (*httperr.Problem)(nil), httperr.New(400, "malformed_body", ""), down, none} {
 			if n, ok := validate.ItemOf(err); ok || n != 0 {
 				t.Errorf("%v is of item %d", err, n)
 			}
@@ -246,6 +248,7 @@ func TestTimeZonesOfItems(t *testing.T) {
 	wrong := func(last ...string) string {
 		var body strings.Builder
 		for _, zone := range last {
+			body.WriteString(strings.Repeat("\n", 100)) // are no items, and move nothing on
 			fmt.Fprintf(&body, "[%s{\"zone\":%q}]\n", strings.Repeat(`{"zone":"Nowhere/Town"},`, 60), zone)
 		}
 		var places []int

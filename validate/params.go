@@ -141,9 +141,9 @@ func (d *decoder) params(p *plan, r *http.Request, v reflect.Value) error {
 }
 
 // hasWildcard reports whether a pattern has a wildcard, in the form of http.ServeMux or of other
-// routers. It is true of a pattern without any: another router may be below.
+// routers. It is true of a pattern of a subtree without any: another router may be below.
 func hasWildcard(pattern, name string) bool {
-	if !strings.ContainsRune(pattern, '{') || name == "*" {
+	if pattern == "" || name == "*" || strings.HasSuffix(pattern, "/") && !strings.ContainsAny(pattern, "{:") {
 		return true
 	}
 	for _, form := range [...]string{"{" + name + "}", "{" + name + "...}", "{" + name + ":", ":" + name} {

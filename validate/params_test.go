@@ -267,6 +267,9 @@ func TestPathWithoutAWildcard(t *testing.T) {
 	}{
 		{"a text", "GET /{tenent}/", text, 500},
 		{"a number", "GET /{tenent}/", number, 500},
+		{"no wildcard", "GET /x", text, 500},
+		{"a number, and no wildcard", "GET /x", number, 500},
+		{"a subtree, below which another router may be", "/", text, 204},
 		{"a pointer, which may be nothing", "GET /{tenent}/", pointer, 204},
 		{"a text that is there", "GET /{tenant}/", text, 204},
 		{"the rest, which is empty", "GET /x/{tenant...}", text, 204},
@@ -277,7 +280,7 @@ func TestPathWithoutAWildcard(t *testing.T) {
 				mux := http.NewServeMux()
 				mux.Handle(tt.pattern, tt.door(next))
 				return mux
-			}, httptest.NewRequest("GET", "/x/", nil))
+			}, httptest.NewRequest("GET", map[bool]string{true: "/x", false: "/x/"}[tt.pattern == "GET /x"], nil))
 			if (entered == 1) != (tt.want == 204) || (tt.want == 500) != strings.Contains(log, `which the pattern`) || (len(events) > 0) != (tt.want == 400) {
 				t.Errorf("entered %d times with %d events and the log %s", entered, len(events), log)
 			}

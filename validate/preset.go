@@ -146,18 +146,22 @@ func (r *rules) presets(all []boundPreset) error {
 }
 
 // breaks returns the first of the rules that v breaks, or nil. Rules of the program's own may look
-// at what is beside the field, and panic, as nothing is: then those that are before any "dive"
-// are tried one by one.
+// at what is beside the field, and panic, as nothing is: then the others are tried one by one, up
+// to a "dive" or an alias that may have one.
 func (r *rules) breaks(v reflect.Value, own []string) validator.FieldError {
 	var err error
 	var broken validator.ValidationErrors
 	if try(func() { err = r.v.Var(v.Interface(), strings.Join(own, ",")) }) != nil {
+		plain := validator.New()
 		for _, rule := range own {
-			if rule == "dive" || len(own) == 1 {
-				break
-			}
-			if one := r.breaks(v, []string{rule}); one != nil {
-				return one
+			switch {
+			case rule == "dive":
+				return nil
+			case try(func() { err = r.v.Var(v.Interface(), rule) }) != nil:
+			case errors.As(err, &broken):
+				return broken[0]
+			case try(func() { _ = plain.Var(v.Interface(), rule) }) != nil: // it is none of the validator's
+				return nil
 			}
 		}
 		return nil

@@ -173,11 +173,21 @@ func TestDefaultsThatCantBe(t *testing.T) {
 // A rule that looks at what is beside its field can't be tried on a default alone.
 func TestDefaultBesideARuleThatLooksAround(t *testing.T) {
 	cfg := validate.Config{Setup: func(v *validator.Validate) error {
+		v.RegisterAlias("each", "min=1,dive")
+		if err := v.RegisterValidation("fine", func(f validator.FieldLevel) bool { return f.Parent().NumField() > 0 }); err != nil {
+			return err
+		}
 		return v.RegisterValidation("around", func(f validator.FieldLevel) bool { return f.Parent().FieldByName("B").String() == "" })
 	}}
 	if _, err := validate.New[struct {
 		A string `json:"a" default:"x" validate:"around"`
 		B string `json:"b"`
+	}](cfg); err != nil {
+		t.Error(err)
+	}
+	if _, err := validate.New[struct {
+		A []string `json:"a" default:"abc,def" validate:"fine,each,len=3"`
+		B []string `json:"b" default:"abc,def" validate:"fine,dive,len=3"`
 	}](cfg); err != nil {
 		t.Error(err)
 	}

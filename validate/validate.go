@@ -53,7 +53,7 @@
 // Strings, bools (true, false, 1, 0), integers, floats, time.Time (RFC 3339),
 // time.Duration ("1m30s"), types with UnmarshalText, pointers to these (nil if
 // absent; anything else bound from a path value that the pattern of the route does not have is
-// a 500), and slices (one element for each repetition; a header field's lines
+// a 500, unless that is a subtree such as "/", below which another router may be), and slices (one element for each repetition; a header field's lines
 // are also split at commas). A parameter that is no slice may come only once. Cookies that
 // net/http can't parse are as if they were left out.
 // Forms are application/x-www-form-urlencoded and read from the body, never
@@ -110,8 +110,8 @@
 // doesn't fit the field's type or names a field that isn't there is an error of
 // [New]. So is a slice or map of structs with rules that lacks "dive", since
 // its elements would not be checked, and a rule that looks at the server's
-// files, but for "timezone": for one T it looks for no more than 100 names that are none, and takes
-// what it does not know by then for wrong. Know that "required" refuses 0, false and "" as well as nothing (use a
+// files, but for "timezone": for one T (in Items, for all) it looks for no more than 100 names that
+// are none, and takes what it does not know by then for wrong. Know that "required" refuses 0, false and "" as well as nothing (use a
 // pointer to tell them apart), that "gtfield" and its like are broken where the other field
 // is a pointer to nothing, and without "omitempty" where their own is, and that "url" takes any scheme, javascript:
 // too ("http_url" and "https_url" don't).

@@ -109,6 +109,9 @@ func numbers(b []byte) (decoded []byte) {
 // mostInflated bounds what comes of decompressing in all, in bytes.
 const mostInflated = 8 << 20
 
+// gzipHeader is how many bytes of what follows a stream gzip looks at.
+const gzipHeader = 10
+
 // An inflater decompresses whatever looks like gzip or zlib, as far as it goes.
 type inflater struct {
 	left int64 // bytes that it may still make
@@ -126,7 +129,6 @@ func (f *inflater) inflate(b []byte) (decoded []byte) {
 			if f.gzip.Reset(&f.from) != nil {
 				continue
 			}
-			f.gzip.Multistream(false) // each has its own turn
 			r = &f.gzip
 		case b[i] == 0x78 && (b[i+1] == 0x01 || b[i+1] == 0x5e || b[i+1] == 0x9c || b[i+1] == 0xda): // the four levels
 			var err error
@@ -142,10 +144,16 @@ func (f *inflater) inflate(b []byte) (decoded []byte) {
 		default:
 			continue
 		}
-		part, _ := io.ReadAll(io.LimitReader(r, f.left))
+		part, err := io.ReadAll(io.LimitReader(r, f.left))
 		f.left -= int64(len(part))
 		if len(part) >= row {
 			decoded = append(append(decoded, part...), 0)
+		}
+		// What was read to its end, its checksum among it, is read once: gzip has streams of streams.
+		if end := len(b) - f.from.Len(); err == nil {
+			i = max(i, end-1)
+		} else if err == gzip.ErrHeader { //nolint:errorlint // as gzip returns it: what follows is no gzip
+			i = max(i, end-gzipHeader-1)
 		}
 	}
 	return decoded

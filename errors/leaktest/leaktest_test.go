@@ -57,6 +57,16 @@ func compressed(s string, to func(io.Writer) io.WriteCloser) string {
 	return b.String()
 }
 
+// inPieces returns the streams of seven characters each, as one.
+func inPieces(s string) (pieces string) {
+	for len(s) > 0 {
+		n := min(len(s), 7)
+		pieces += compressed(s[:n], func(w io.Writer) io.WriteCloser { return gzip.NewWriter(w) })
+		s = s[n:]
+	}
+	return pieces
+}
+
 // The canary is found however it is written, wherever it is, also cut.
 func TestFinds(t *testing.T) {
 	c := leaktest.New(t)
@@ -100,6 +110,7 @@ func TestFinds(t *testing.T) {
 		{"base32 of eight characters", "A" + base32.StdEncoding.EncodeToString([]byte(secret[5:13])), "in base32"},
 		{"base32 of eight characters and a letter behind it", base32.StdEncoding.EncodeToString([]byte(secret[5:13])) + " b", "in base32"},
 		{"zlib behind many streams", strings.Repeat(compressed(strings.Repeat("0123456789", 100), func(w io.Writer) io.WriteCloser { return gzip.NewWriter(w) }), 200) + compressed(s, func(w io.Writer) io.WriteCloser { return zlib.NewWriter(w) }), "compressed"},
+		{"in pieces of gzip", inPieces(s), "compressed"},
 		{"a megabyte deep in gzip", compressed(strings.Repeat("0123456789", 100_000)+s, func(w io.Writer) io.WriteCloser { return gzip.NewWriter(w) }), "compressed"},
 		{"hexadecimal of eight characters", "a" + hex.EncodeToString([]byte(secret[5:13])) + "b", "in hexadecimal"},
 		{"eight characters, one of them escaped", secret[:3] + escaped("%%%x", secret[3:4]) + secret[4:8], "escaped"},
