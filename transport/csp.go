@@ -88,14 +88,14 @@ func Page(c CSP) func(http.Handler) http.Handler {
 				delete(h, "X-Frame-Options") // which knows less, and would contradict
 			}
 			if p.endpoints != nil { // the last of a name counts (RFC 9651, section 4.2.2)
-				h["Reporting-Endpoints"] = lastly(h["Reporting-Endpoints"], p.endpoints)
+				h["Reporting-Endpoints"] = withLast(h["Reporting-Endpoints"], p.endpoints)
 			}
 			if !c.Nonce {
 				h[p.name] = p.whole
 			} else {
 				var s *scope.Scope
 				s, r = scope.For(r)
-				if s.Nonce == "" || !says(h, s.Nonce) { // not that of this answer
+				if s.Nonce == "" || !hasNonce(h, s.Nonce) { // not that of this answer
 					var b [16]byte
 					_, _ = rand.Read(b[:]) // never fails
 					s.Nonce = base64.StdEncoding.EncodeToString(b[:])
@@ -108,8 +108,8 @@ func Page(c CSP) func(http.Handler) http.Handler {
 	}
 }
 
-// lastly returns the values with those of one at their end, and nowhere else. Both may be shared.
-func lastly(values, one []string) []string {
+// withLast returns the values with those of one at their end, and nowhere else. Both may be shared.
+func withLast(values, one []string) []string {
 	if len(values) == 0 {
 		return one
 	}
@@ -117,8 +117,8 @@ func lastly(values, one []string) []string {
 	return append(values, one...)
 }
 
-// says reports whether a policy in h has the nonce, as a Page further out has set it.
-func says(h http.Header, nonce string) bool {
+// hasNonce reports whether a policy in h has the nonce, as a Page further out has set it.
+func hasNonce(h http.Header, nonce string) bool {
 	for _, name := range [...]string{enforced, reportOnly} {
 		for _, policy := range h[name] {
 			if strings.Contains(policy, "'nonce-"+nonce+"'") {

@@ -69,9 +69,7 @@ type Headers struct {
 //
 // Secure panics if a value could not have the effect that is meant: if it has
 // characters that may not stand in a field, is not a value of that field, or is both
-// set and omitted. Directives that it does not know are refused, as browsers pass over them; of
-// what stands in a directive of Content-Security-Policy only the characters are looked at,
-// where [CSP] looks at all.
+// set and omitted. Directives that it does not know are refused, as browsers pass over them.
 func Secure(h Headers) func(http.Handler) http.Handler {
 	always, hsts := h.compile()
 	return func(next http.Handler) http.Handler {

@@ -138,14 +138,14 @@ func (p PathRules) refuse(path string) (why string) {
 	if !utf8.Valid(decoded) {
 		return "what is no UTF-8"
 	}
-	if bytes.ContainsFunc(decoded, breaks) {
+	if bytes.ContainsFunc(decoded, breaksLine) {
 		return "a control character"
 	}
 	return refuseSegments(string(decoded[1:]))
 }
 
-// breaks reports whether c is a control character or ends a line, also beyond ASCII.
-func breaks(c rune) bool { return unicode.In(c, unicode.Cc, unicode.Zl, unicode.Zp) }
+// breaksLine reports whether c is a control character or ends a line, also beyond ASCII.
+func breaksLine(c rune) bool { return unicode.In(c, unicode.Cc, unicode.Zl, unicode.Zp) }
 
 // refuseSegments is refuse for the segments of a decoded path, without the slash at its
 // beginning, and without what follows a semicolon.

@@ -38,7 +38,7 @@ func TestASVS_3_4_7_Reports(t *testing.T) {
 		{"many", "POST", "application/reports+json", many, 204, "a browser reports img-src of https://evil.example/x on https://a.example/page", 10},
 		{"an opaque place", "POST", "application/csp-report", `{"csp-report":{"blocked-uri":"data:s3cret","document-uri":"::s3cret"}}`, 204, "a browser reports  of data: on what is no URL", 1},
 		{"nothing blocked", "POST", "application/reports+json", "[" + strings.Replace(newReport, `"https://evil.example/x?s3cret"`, "null", 1) + "]", 204, "a browser reports img-src of nothing on https://a.example/page", 1},
-		{"no page", "POST", "application/csp-report", `{"csp-report":{"effective-directive":"img-src","blocked-uri":"inline","document-uri":null,"":"s3cret"}}`, 204, "a browser reports img-src of inline on nothing", 1},
+		{"no page", "POST", "application/csp-report", `{"csp-report":{"violated-directive":"img-src","blocked-uri":"inline","document-uri":null,"":"s3cret"}}`, 204, "a browser reports img-src of inline on nothing", 1},
 		{"line breaks", "POST", "application/csp-report", `{"csp-report":{"effective-directive":"a\nlevel=ERROR","blocked-uri":"x\u0085y"}}`, 204, "a browser reports a\\nlevel=ERROR of x%C2%85y on nothing", 1},
 		{"too large", "POST", "application/csp-report", `{"csp-report":{"x":"` + strings.Repeat("a", 64<<10) + `"}}`, 413, "", 0},
 		{"no JSON", "POST", "application/csp-report", `{"csp-report":`, 400, "", 0},

@@ -111,11 +111,11 @@ type ServerConfig struct {
 }
 
 // NewServer returns a server for h, to be served by [Run] or [Serve]: one that is not for plain
-// HTTP closes each connection that comes to it without TLS, as by ListenAndServe. addr is host:port as
-// for net.Listen; empty is ":https", or ":http" for plain HTTP. Its fields may be
-// changed before Run, with one rule: Run knows the settings through ConnContext,
-// so a ConnContext of your own must call the one it replaces, and is called by Run with a
-// connection that is not of crypto/tls.
+// HTTP closes each connection that comes to it without TLS, as by ListenAndServe. addr is
+// host:port as for net.Listen; empty is ":https", or ":http" for plain HTTP. Its fields may be
+// changed before Run, with one rule: Run knows the settings through ConnContext, so a
+// ConnContext of your own must call the one it replaces, and is called by Run with a connection
+// that is not of crypto/tls.
 //
 // TLS is 1.3 or 1.2 with ECDHE and an AEAD cipher, over HTTP/2 or HTTP/1.1. Key
 // exchanges are Go's default, which prefers post-quantum hybrids. OPTIONS * goes

@@ -584,6 +584,22 @@ func TestCertFileThatIsWorse(t *testing.T) {
 	})
 }
 
+// A certificate that does not hold itself is kept from none.
+func TestCertFileThatIsAsBad(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		certFile, keyFile := writePair(t, issue(t, -day, 3*day))
+		srv := must(transport.NewServer("", ok, transport.ServerConfig{CertFile: certFile, KeyFile: keyFile, Logger: slog.New(slog.DiscardHandler)}))
+		other := issue(t, -2*day, 3*day)
+		otherCert, otherKey := writePair(t, other)
+		copyFile(t, otherCert, certFile)
+		copyFile(t, otherKey, keyFile)
+		time.Sleep(time.Minute)
+		if got, err := srv.TLSConfig.GetCertificate(nil); err != nil || !bytes.Equal(got.Certificate[0], other.Certificate[0]) {
+			t.Errorf("got another certificate, or error %v", err)
+		}
+	})
+}
+
 // Connections from before a renewal live on, and new ones come all the time.
 func TestARenewalDropsNoConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -3,7 +3,6 @@ package transport
 import (
 	"bytes"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -163,12 +162,6 @@ func (f *certFile) reload() {
 		return
 	}
 	f.problem = ""
-}
-
-// holds reports whether now is within the time for which a certificate was issued.
-func holds(leaf *x509.Certificate) bool {
-	now := time.Now()
-	return !now.Before(leaf.NotBefore) && !now.After(leaf.NotAfter)
 }
 
 // load takes the files as they are, if they are right: whole, and better than what there is.

@@ -22,8 +22,7 @@ import (
 // What the schema accepts is what a [Validator] accepts, but for what a schema can't say:
 // duplicate names, and with Config.AllowUnknown those that differ from a known one in case alone,
 // limits, numbers beyond 64 bits or a float32, that 1.0 is no integer here, who may send what
-// (scope tags), and
-// the rules that stand under "x-rules", as [Rule] has them; among them are all that compare
+// (scope tags), and the rules that stand under "x-rules", as [Rule] has them; among them are all that compare
 // fields. Formats ("email", "date-time") and base64 are annotations. A member is required
 // where its rules refuse it if it is left out.
 func Schema[T any](cfg ...Config) (json.RawMessage, error) {

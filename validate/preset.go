@@ -152,7 +152,6 @@ func (r *rules) breaks(v reflect.Value, own []string) validator.FieldError {
 	var err error
 	var broken validator.ValidationErrors
 	if try(func() { err = r.v.Var(v.Interface(), strings.Join(own, ",")) }) != nil {
-		plain := validator.New()
 		for _, rule := range own {
 			switch {
 			case rule == "dive":
@@ -160,7 +159,7 @@ func (r *rules) breaks(v reflect.Value, own []string) validator.FieldError {
 			case try(func() { err = r.v.Var(v.Interface(), rule) }) != nil:
 			case errors.As(err, &broken):
 				return broken[0]
-			case try(func() { _ = plain.Var(v.Interface(), rule) }) != nil: // it is none of the validator's
+			case try(func() { _ = builtin().Var(v.Interface(), rule) }) != nil: // it is none of the validator's
 				return nil
 			}
 		}

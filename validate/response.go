@@ -49,11 +49,13 @@ type ResponseConfig struct {
 // A successful response with a body that is not of the form of a T is a 500 of which nothing
 // gets out: another Content-Type than JSON's, a Content-Encoding, malformed JSON, values that
 // their type can't hold (an integer that is too large, a time or base64 in another form, an
-// array of another length), more than MaxBytes. null is let through. Responses with another status than 2xx pass as they
-// are: let errors.Write make them. An error that a handler writes after it has begun a successful
-// response ends the connection, as it does elsewhere. The response is held back until the handler returns, so it
-// can't be a stream; what a handler asks of its ResponseController, such as to flush, to
-// hijack or for another deadline, is refused with http.ErrNotSupported.
+// array of another length), more than MaxBytes. null is let through. Responses with another
+// status than 2xx pass as they are: let errors.Write make them. An error that a handler writes
+// after it has begun a successful response ends the connection, as it does elsewhere.
+//
+// The response is held back until the handler returns, so it can't be a stream; what a handler
+// asks of its ResponseController, such as to flush, to hijack or for another deadline, is
+// refused with http.ErrNotSupported.
 //
 // It panics if T or the config can't work: the rules for T are those of [New], with json tags
 // alone, and a type that has UnmarshalJSON must have MarshalJSON too; so must one that has

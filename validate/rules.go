@@ -90,16 +90,19 @@ func newRules(typ reflect.Type, nodes map[reflect.Type]*node, setup func(*valida
 // room for 35 characters.
 const maxLanguageTag = 255
 
+// builtin has the rules of the validator as they are. It is shared, as nothing is registered
+// with it.
+var builtin = sync.OnceValue(func() *validator.Validate { return validator.New() })
+
 // boundLanguageTags keeps v's rules from what takes them very long: the time that the one for language
 // tags takes grows with the square of their length.
 func boundLanguageTags(v *validator.Validate) error {
-	plain := validator.New()
 	for _, name := range []string{"bcp47_language_tag", "bcp47_strict_language_tag"} {
 		err := v.RegisterValidation(name, func(f validator.FieldLevel) bool {
 			if s := f.Field(); s.Kind() == reflect.String && s.Len() > maxLanguageTag {
 				return false
 			}
-			return plain.Var(f.Field().Interface(), name) == nil
+			return builtin().Var(f.Field().Interface(), name) == nil
 		})
 		if err != nil {
 			return fmt.Errorf("validate: %w", err)
@@ -109,9 +112,9 @@ func boundLanguageTags(v *validator.Validate) error {
 }
 
 const (
-	timeZone     = "timezone"
-	mostMisses   = 100  // names of no time zone that are looked for in one T
-	mostTimeZone = 2000 // names that are remembered
+	timeZone      = "timezone"
+	mostMisses    = 100  // names of no time zone that are looked for in one T
+	mostTimeZones = 2000 // names that are remembered
 )
 
 // timeZoneForm is that of the names of time zones, each of which stands for one file in one way.
@@ -123,13 +126,12 @@ type misses struct{}
 // boundTimeZones keeps the rule timezone from looking for each of the names in a list among the
 // system's files, which takes longer than all else that is done for a value.
 func boundTimeZones(v *validator.Validate) error {
-	plain := validator.New()
 	var known sync.Map // names of time zones: true
 	var n atomic.Int64
 	err := v.RegisterValidationCtx(timeZone, func(ctx context.Context, f validator.FieldLevel) bool {
 		field := f.Field()
 		if field.Kind() != reflect.String {
-			return plain.Var(field.Interface(), timeZone) == nil
+			return builtin().Var(field.Interface(), timeZone) == nil
 		}
 		name := field.String()
 		if _, ok := known.Load(name); ok {
@@ -139,11 +141,11 @@ func boundTimeZones(v *validator.Validate) error {
 		if !timeZoneForm.MatchString(name) || bounded && *missed >= mostMisses {
 			return false
 		}
-		ok := plain.Var(name, timeZone) == nil
+		ok := builtin().Var(name, timeZone) == nil
 		switch {
 		case !ok && bounded:
 			*missed++
-		case ok && n.Add(1) <= mostTimeZone: // more than there are, but for systems where case does not count
+		case ok && n.Add(1) <= mostTimeZones: // more than there are, but for systems where case does not count
 			known.Store(strings.Clone(name), true)
 		}
 		return ok
