@@ -83,3 +83,23 @@ func TestSummary(t *testing.T) {
 		}
 	}
 }
+
+// A slow request that is answered at once holds no connection, and its scan shows nothing.
+func TestMostConnected(t *testing.T) {
+	status := func(pending, connected string) string {
+		return "slow HTTP test status on 5th second:\n\ninitializing:        0\npending:             " + pending + "\nconnected:           " + connected + "\nclosed:              0\n"
+	}
+	for _, tt := range []struct {
+		name, out string
+		want      int
+	}{
+		{"answered at once", status("1", "0"), 0},
+		{"some held", status("1", "0") + status("0", "10") + status("0", "7"), 10},
+		{"in color", strings.ReplaceAll(status("0", "300"), "connected:           ", "\x1b[1;32mconnected:   \x1b[0m        "), 300},
+		{"nothing printed", "", 0},
+	} {
+		if got := mostConnected(tt.out); got != tt.want {
+			t.Errorf("%s: got %d, want %d", tt.name, got, tt.want)
+		}
+	}
+}

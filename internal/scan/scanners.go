@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -169,21 +170,28 @@ func readWapiti(b []byte) (found []finding, err error) {
 }
 
 // slowly runs slowhttptest in its four modes while an honest client, at another address of
-// this machine, asks ten times a second.
+// this machine, asks ten times a second. A slow body is for a route that reads one, and slow
+// requests must have held connections, or they show nothing; ranges are answered at once.
 func (r *report) slowly(ctx context.Context, addr string, length time.Duration) error {
-	for _, mode := range []struct{ name, flag string }{
-		{"slow headers", "-H"}, {"slow bodies", "-B"}, {"ranges", "-R"}, {"slow reading", "-X"},
+	for _, mode := range []struct {
+		name, flag, path string
+		holds            bool
+	}{
+		{"slow headers", "-H", "/", true}, {"slow bodies", "-B", "/token", true}, {"ranges", "-R", "/", false}, {"slow reading", "-X", "/", true},
 	} {
 		honest := make(chan string)
 		over := make(chan struct{})
 		go func() { honest <- ask(addr, over) }()
-		out, err := run(ctx, length+time.Minute, "slowhttptest", mode.flag, "-c", "300", "-i", "1", "-r", "150", "-l", fmt.Sprint(int(length.Seconds())), "-u", "http://"+addr+"/")
+		out, err := run(ctx, length+time.Minute, "slowhttptest", mode.flag, "-c", "300", "-i", "1", "-r", "150", "-l", fmt.Sprint(int(length.Seconds())), "-u", "http://"+addr+mode.path)
 		close(over)
 		trouble := <-honest
 		if err != nil {
 			return err
 		}
 		var found []finding
+		if mode.holds && mostConnected(out) == 0 {
+			found = append(found, finding{"slowhttptest", mode.name + ": no connection was held"})
+		}
 		if trouble != "" {
 			found = append(found, finding{"slowhttptest", mode.name + ": an honest client: " + trouble})
 		}
@@ -201,6 +209,18 @@ func lastStatus(out string) string {
 		return out[i:]
 	}
 	return out
+}
+
+// connectedNow is how many connections slowhttptest has at the time of a status.
+var connectedNow = regexp.MustCompile(`connected: +([0-9]+)`)
+
+// mostConnected returns the most connections that slowhttptest had at a time.
+func mostConnected(out string) (most int) {
+	for _, m := range connectedNow.FindAllStringSubmatch(escapes.ReplaceAllString(out, ""), -1) {
+		n, _ := strconv.Atoi(m[1])
+		most = max(most, n)
+	}
+	return most
 }
 
 // ask is the honest client. It returns what was wrong, if anything.
